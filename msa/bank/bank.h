@@ -1,0 +1,257 @@
+// A bank: the versioned set of documents and their latents, in one folder. docs/bank-format.md is
+// its byte format.
+//
+// One writer at a time (the file `lock`), any number of readers, in any processes. A commit is all
+// or nothing, also when power fails between two writes. The bank knows nothing of models: text,
+// tokens and latents are bytes to it.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "msa/base/dtype.h"
+#include "msa/base/file.h"
+#include "msa/base/function_ref.h"
+#include "msa/base/ids.h"
+#include "msa/base/status.h"
+
+namespace msa {
+
+// Shapes and types of the latents of one encoding. Latent row = key row + value row:
+//   r  [E] of key_dtype, with one f32 scale a row if kI8
+//   kv [layers, 2, G, D] of latent_dtype, with one f32 scale for each (layer, k or v, head) if kI8
+struct LatentLayout {
+  int64_t key_dim = 0;   // E
+  int64_t layers = 0;    // memory layers
+  int64_t kv_heads = 0;  // G
+  int64_t head_dim = 0;  // D
+  DType key_dtype = DType::kF32;
+  DType latent_dtype = DType::kF32;
+
+  int64_t key_row_bytes() const { return key_dim * DTypeSize(key_dtype); }
+  int64_t latent_row_elements() const { return layers * 2 * kv_heads * head_dim; }
+  int64_t latent_row_bytes() const { return latent_row_elements() * DTypeSize(latent_dtype); }
+  int64_t latent_row_scales() const {
+    return latent_dtype == DType::kI8 ? layers * 2 * kv_heads : 0;
+  }
+  friend bool operator==(const LatentLayout&, const LatentLayout&) = default;
+};
+
+// A backbone and adapter that latents were made with. Several can stand side by side.
+struct EncodingInfo {
+  EncodingId id;
+  std::string fingerprint;  // hex; equal fingerprints may share latents
+  std::string
+      config_json;  // what the engine needs to use them: model, layers, W, P, dtypes; opaque here
+  LatentLayout layout;
+};
+
+struct PassageInfo {
+  PassageId id;
+  int64_t begin = 0;  // bytes into the kept text
+  int64_t end = 0;
+  int32_t page = 0;  // 1-based; 0: none
+  int32_t num_tokens = 0;
+};
+
+struct NewPassage {
+  int64_t begin = 0;
+  int64_t end = 0;
+  int32_t page = 0;
+  std::vector<int32_t> tokens;  // what the model encodes
+};
+
+struct NewDocument {
+  std::string key;  // identifies the document in the bank
+  std::string title;
+  std::string text;
+  std::string source_path;
+  std::string source_sha256;
+  int64_t source_bytes = 0;
+  std::string media_type;
+  std::vector<int64_t> page_begin;
+  std::map<std::string, std::string> labels;
+  std::vector<NewPassage> passages;
+};
+
+struct DocumentInfo {
+  DocId id;
+  VersionId version;
+  std::string key;
+  std::string title;
+  std::string source_path;
+  std::string source_sha256;
+  int64_t source_bytes = 0;
+  std::string media_type;
+  std::map<std::string, std::string> labels;
+  int64_t text_bytes = 0;
+  int64_t num_passages = 0;
+  int64_t num_tokens = 0;
+  RevisionId born;  // revision that brought this version
+  int64_t added_unix_ms = 0;
+};
+
+struct DocumentContent {
+  std::string text;
+  std::vector<int64_t> page_begin;
+  std::vector<PassageInfo> passages;
+  std::vector<std::vector<int32_t>> tokens;  // [passage][token]
+};
+
+// Latents of consecutive passages of one version, in the layout's types.
+struct LatentBlock {
+  std::vector<int64_t> chunks;       // [passages] latents of each
+  int64_t chunk_tokens = 0;          // P
+  std::vector<std::byte> keys;       // [N] rows of key_row_bytes
+  std::vector<float> key_scales;     // [N] if keys are kI8, else empty
+  std::vector<std::byte> latents;    // [N] rows of latent_row_bytes
+  std::vector<float> latent_scales;  // [N * latent_row_scales]
+};
+
+// A contiguous run of routing keys in memory, as kernels/route.h wants it; owned by the snapshot's
+// key cache.
+struct KeyRun {
+  const std::byte* keys = nullptr;
+  const float* scales = nullptr;
+  std::vector<int64_t> chunk_begin;
+  std::vector<PassageId> passages;  // ascending
+};
+
+struct LexicalHit {
+  PassageId passage;
+  float score;  // BM25 over what this snapshot sees, > 0
+};
+
+// Documents whose labels equal all of these; empty: every document. "title", "path" and "type"
+// match the document's own fields.
+using LabelFilter = std::map<std::string, std::string>;
+
+struct BankStats {
+  int64_t documents = 0;
+  int64_t passages = 0;
+  int64_t tokens = 0;
+  int64_t text_bytes = 0;
+  int64_t revisions = 0;
+  // On disk, by kind: "catalog", "segments", "packs", "lexical".
+  std::map<std::string, int64_t> disk_bytes;
+};
+
+struct EncodingStats {
+  EncodingInfo info;
+  int64_t encoded_passages = 0;  // visible ones with latents
+  int64_t latents = 0;
+};
+
+// One revision, unchanged for as long as the object lives, whatever is written meanwhile.
+// Thread-safe.
+class Snapshot {
+ public:
+  virtual ~Snapshot() = default;
+
+  virtual RevisionId revision() const = 0;
+  virtual Result<BankStats> Stats() const = 0;
+  virtual Result<std::vector<EncodingStats>> Encodings() const = 0;
+
+  // In order of addition; on_document returns false to stop.
+  virtual Status ForEachDocument(const LabelFilter& filter,
+                                 FunctionRef<bool(const DocumentInfo&)> on_document) const = 0;
+  // By id ("12"), key, or a unique part of key or title; kInvalidArgument lists the candidates if
+  // it is ambiguous.
+  virtual Result<DocumentInfo> FindDocument(std::string_view name) const = 0;
+  virtual Result<DocumentInfo> GetDocument(VersionId version) const = 0;
+  virtual Result<DocumentContent> ReadContent(VersionId version) const = 0;
+  // The version that holds a passage and its index in it.
+  struct PassageAddress {
+    VersionId version;
+    int64_t index;
+    PassageInfo info;
+  };
+  virtual Result<PassageAddress> FindPassage(PassageId passage) const = 0;
+
+  // BM25 (k1 1.2, b 0.75) over the passages this snapshot and filter see; best first, ties to the
+  // smaller id. `query` is the user's text, never FTS5 syntax. No term in common: no hits.
+  virtual Result<std::vector<LexicalHit>> SearchLexical(std::string_view query, int64_t k,
+                                                        const LabelFilter& filter) const = 0;
+
+  // All visible routing keys of an encoding, loaded once and shared. The runs live as long as the
+  // snapshot.
+  virtual Result<std::vector<KeyRun>> RoutingKeys(EncodingId encoding) const = 0;
+  // The latents of one passage: kv rows (and scales), checked against their checksums. kNotFound if
+  // not encoded.
+  virtual Result<LatentBlock> ReadLatents(EncodingId encoding, PassageId passage) const = 0;
+  // Versions with passages that have no latents of this encoding yet, with the first missing
+  // passage index.
+  struct Unencoded {
+    VersionId version;
+    int64_t first_passage;
+    int64_t num_passages;
+    int64_t num_tokens;
+  };
+  virtual Result<std::vector<Unencoded>> FindUnencoded(EncodingId encoding) const = 0;
+
+  // Passages of the documents that match, ascending (for the `visible` bitmaps of routing).
+  virtual Result<std::vector<PassageId>> MatchingPassages(const LabelFilter& filter) const = 0;
+};
+
+enum class AddOutcome { kAdded, kReplaced, kUnchanged };
+
+// Holds the bank's lock. Nothing is visible to anyone before Commit; dropping the object drops what
+// was not committed. One thread.
+class BankWriter {
+ public:
+  virtual ~BankWriter() = default;
+
+  // kUnchanged: the key is there with the same text, title and labels. kReplaced: the key's older
+  // version dies in this revision. Bounded memory: text goes to the pack file at once.
+  virtual Result<AddOutcome> Add(NewDocument document) = 0;
+  // Documents added or replaced since the last commit.
+  virtual int64_t pending_documents() const = 0;
+  virtual int64_t pending_text_bytes() const = 0;
+  // Makes them a revision, with their lexical shard. No change: returns the current revision.
+  virtual Result<RevisionId> Commit(std::string_view message) = 0;
+
+  // The encoding of this fingerprint, made if absent; kFailedPrecondition if its layout differs.
+  virtual Result<EncodingId> OpenEncoding(const EncodingInfo& encoding) = 0;
+  // Latents of passages [first_passage, first_passage + block.chunks.size()) of a committed
+  // version. Buffered in the tail file; visible after CommitLatents. Latents are derived and make
+  // no revision.
+  virtual Status AddLatents(EncodingId encoding, VersionId version, int64_t first_passage,
+                            const LatentBlock& block) = 0;
+  virtual Status CommitLatents() = 0;
+};
+
+struct BankOptions {
+  int64_t passage_tokens = 256;  // W, written into bank.json
+  int64_t chunk_tokens = 64;     // P, likewise
+};
+
+class Bank {
+ public:
+  // kAlreadyExists if the folder holds anything.
+  static Result<std::unique_ptr<Bank>> Create(const std::string& path, const BankOptions& options,
+                                              FileSystem& fs = PosixFileSystem());
+  // kNotFound: no such folder. kInvalidArgument: a file or folder that is no bank. kUnimplemented:
+  // newer format. kDataLoss: damage, named. A folder that cannot be written opens for reading only.
+  static Result<std::unique_ptr<Bank>> Open(const std::string& path,
+                                            FileSystem& fs = PosixFileSystem());
+  virtual ~Bank() = default;
+
+  virtual const std::string& path() const = 0;
+  virtual const BankOptions& options() const = 0;
+  virtual bool read_only() const = 0;
+
+  // The latest revision; cheap when nothing changed.
+  virtual Result<std::shared_ptr<const Snapshot>> Latest() = 0;
+  // Takes the lock. kUnavailable: another writer holds it (its process id is named);
+  // kFailedPrecondition: read-only. Removes what a crashed writer left beyond the committed
+  // lengths.
+  virtual Result<std::unique_ptr<BankWriter>> StartWrite() = 0;
+};
+
+}  // namespace msa

@@ -1,0 +1,62 @@
+// Products with weights kept in 8 or 4 bits: large ones (encoding, bound by arithmetic) and one-row
+// ones (decoding, bound by reading the weights).
+//
+// Activations are quantised per row (symmetric int8, scale = max |x| / 127) on the fly; integer
+// products, f32 scales.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "msa/base/gguf.h"
+#include "msa/base/matrix.h"
+#include "msa/base/status.h"
+#include "msa/base/threads.h"
+#include "msa/kernels/isa.h"
+
+namespace msa {
+
+enum class WeightFormat {
+  kI8Row,    // 8 bits, one f32 scale for each output row
+  kI4Block,  // 4 bits, f16 scale and minimum for each 32 values of a row: Q4_0 and Q4_1 exactly
+};
+
+// A weight matrix [outputs, inputs] laid out for the product kernels of one Isa. Immutable; shared
+// by threads.
+class QuantMatrix {
+ public:
+  // inputs a multiple of 32. From f32: rounds to nearest.
+  static Result<std::unique_ptr<QuantMatrix>> FromF32(MatrixView<const float> weights,
+                                                      WeightFormat format, Isa isa = BestIsa());
+  // From GGUF blocks of Q4_0 or Q4_1 without loss (kI4Block).
+  static Result<std::unique_ptr<QuantMatrix>> FromGguf(GgmlType type,
+                                                       std::span<const std::byte> blocks,
+                                                       int64_t outputs, int64_t inputs,
+                                                       Isa isa = BestIsa());
+  virtual ~QuantMatrix() = default;
+
+  virtual int64_t outputs() const = 0;
+  virtual int64_t inputs() const = 0;
+  virtual WeightFormat format() const = 0;
+  virtual int64_t resident_bytes() const = 0;
+  // Row `output` as f32 (embedding look-up when embedding and output head are tied).
+  virtual void DequantizeRow(int64_t output, std::span<float> out) const = 0;
+
+  // y = x * W^T. x [M, inputs] f32, y [M, outputs] f32, not overlapping. Any M >= 1. `pool` null:
+  // this thread alone.
+  virtual void Multiply(MatrixView<const float> x, MatrixView<float> y, ThreadPool* pool) const = 0;
+
+  // The same with rows already quantised: several matrices that read one input (q, k, v; gate and
+  // up) quantise once.
+  //   x [M, inputs] int8 with rows `stride` apart; x_scales [M]
+  virtual void MultiplyQuantised(MatrixView<const int8_t> x, std::span<const float> x_scales,
+                                 MatrixView<float> y, ThreadPool* pool) const = 0;
+};
+
+// x [M, K] f32 to q [M, K] int8 and scales [M]; q = round(x / scale), scale = max |x| / 127 (0 for
+// a zero row).
+void QuantiseRows(MatrixView<const float> x, MatrixView<int8_t> q, std::span<float> scales,
+                  Isa isa = BestIsa());
+
+}  // namespace msa

@@ -1,0 +1,55 @@
+// Files, folders and standard input in, documents out: .txt .md .html .htm .pdf .jsonl, and text
+// files of other names (source code, logs) if they are text. One bad file never stops the others.
+#pragma once
+
+#include <atomic>
+#include <string>
+#include <vector>
+
+#include "msa/base/function_ref.h"
+#include "msa/base/status.h"
+#include "msa/text/document.h"
+
+namespace msa {
+
+struct LoadOptions {
+  int64_t max_file_bytes = int64_t{1} << 30;
+  // Limits of the pdftotext process.
+  int pdf_seconds = 120;
+  int64_t pdf_memory_bytes = int64_t{2} << 30;
+  const std::atomic<bool>* cancelled = nullptr;  // polled between files and rows
+};
+
+struct LoadFailure {
+  std::string path;  // "notes.jsonl:17" for a row
+  Status reason;     // "encrypted", "empty: no text", "not text", …
+};
+
+// Documents arrive in a fixed order (folders walked by name), one in memory at a time.
+// `on_document` returns false to stop. Hidden files and folders are skipped inside folders; a path
+// given explicitly never is. "-" is standard input. Links are followed once; a loop is not entered
+// twice.
+void LoadDocuments(const std::vector<std::string>& paths, const LoadOptions& options,
+                   FunctionRef<bool(Document)> on_document,
+                   FunctionRef<void(const LoadFailure&)> on_failure);
+
+// Files that LoadDocuments would open, for progress: count and bytes.
+struct LoadEstimate {
+  int64_t files = 0;
+  int64_t bytes = 0;
+};
+LoadEstimate EstimateLoad(const std::vector<std::string>& paths);
+
+// Any of UTF-8, UTF-16 (either order, with or without mark) and Latin-1/Windows-1252, as UTF-8
+// without a mark and with line ends as \n. kInvalidArgument if the bytes are not text.
+Result<std::string> DecodeText(std::string_view bytes);
+
+// The text of an HTML page (block elements end lines, scripts and styles dropped, entities
+// resolved) and its title.
+struct HtmlText {
+  std::string title;
+  std::string text;
+};
+Result<HtmlText> ExtractHtml(std::string_view html_utf8);
+
+}  // namespace msa
