@@ -31,6 +31,7 @@ enum class GgmlType : uint32_t {
 
 // "F32", "Q4_K", …; "type 17" for one we do not read.
 std::string GgmlTypeName(GgmlType type);
+bool IsReadableGgmlType(GgmlType type);
 // Elements of a block, and its bytes. REQUIRES: one of the types above.
 int64_t GgmlBlockElements(GgmlType type);
 int64_t GgmlBlockBytes(GgmlType type);
@@ -43,7 +44,7 @@ struct GgufTensor {
   std::string name;
   GgmlType type;
   std::vector<int64_t> shape;        // row-major, outermost first (the reverse of the file's order)
-  std::span<const std::byte> bytes;  // in the mapping
+  std::span<const std::byte> bytes;  // in the mapping; empty if the type is one we do not read
   int64_t num_elements() const;
 };
 
@@ -77,6 +78,7 @@ class GgufFile {
 
  private:
   GgufFile() = default;
+  Status Parse();
 
   std::string path_;
   MappedFile mapping_;

@@ -40,6 +40,7 @@ class SafetensorsFile {
 
  private:
   SafetensorsFile() = default;
+  Status Parse();
 
   std::string path_;
   MappedFile mapping_;
