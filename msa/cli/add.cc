@@ -1,0 +1,69 @@
+#include <cstdio>
+#include <iostream>
+#include <nlohmann/json.hpp>
+
+#include "msa/cli/common.h"
+#include "msa/engine/json.h"
+
+namespace msa::cli {
+namespace {
+
+struct Options : CommonOptions {
+  std::vector<std::string> paths;
+  bool no_encode = false;
+};
+
+void Print(const Options& options, const AddReport& report) {
+  if (options.json) {
+    std::cout << ToJson(report).dump() << std::endl;
+    return;
+  }
+  std::printf(
+      "%lld added, %lld replaced, %lld unchanged, %zu failed; %lld passages, %s tokens; revision "
+      "%lld\n",
+      static_cast<long long>(report.added), static_cast<long long>(report.replaced),
+      static_cast<long long>(report.unchanged), report.failures.size(),
+      static_cast<long long>(report.passages),
+      HumanCount(static_cast<double>(report.tokens)).c_str(),
+      static_cast<long long>(report.revision.value));
+}
+
+int Run(const Options& options) {
+  const auto engine_options = options.Engine();
+  if (!engine_options.ok()) return ReportError(engine_options.status(), options.json);
+  auto engine = Engine::OpenOrCreate(options.bank, *engine_options);
+  if (!engine.ok()) return ReportError(engine.status(), options.json);
+  const auto report = (*engine)->Add(options.paths, {.encode = !options.no_encode});
+  if (!report.ok()) return ReportError(report.status(), options.json);
+  Print(options, *report);
+  for (const LoadFailure& failure : report->failures) {
+    std::fprintf(stderr, "msa: %s: %s\n", failure.path.c_str(), failure.reason.message().c_str());
+  }
+  if (report->unencoded_passages > 0 && !options.quiet) {
+    std::fprintf(stderr, "%s\n", UnencodedNote(options.bank, report->unencoded_passages).c_str());
+  }
+  if (report->cancelled) return kInterrupted;
+  if (report->failures.empty()) return kDone;
+  return report->added + report->replaced + report->unchanged > 0 ? kPartly : kFailed;
+}
+
+}  // namespace
+
+void DeclareAdd(CLI::App& app, int* exit_status) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand(
+      "add", "Add files, folders or standard input (-) to a bank, made if absent");
+  options->AddBank(*command);
+  command
+      ->add_option("PATH", options->paths,
+                   "Files (.txt .md .html .pdf .jsonl …) and folders; - reads standard input")
+      ->required();
+  command->add_flag("--no-encode", options->no_encode,
+                    "Store text and lexical index only; `msa encode` does the rest");
+  options->AddOutput(*command);
+  options->AddModel(*command);
+  options->AddMemory(*command);
+  command->callback([options, exit_status] { *exit_status = Run(*options); });
+}
+
+}  // namespace msa::cli

@@ -1,0 +1,105 @@
+#include "msa/cli/answer.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <iostream>
+#include <nlohmann/json.hpp>
+
+#include "msa/engine/json.h"
+
+namespace msa::cli {
+namespace {
+
+constexpr size_t kRetrievedShown = 5;
+
+void PrintCitations(const AskResponse& response) {
+  if (response.retrieved.empty()) {
+    std::printf("Nothing in the bank matches the question.\n");
+    return;
+  }
+  if (!response.answered) {
+    std::printf("\nNothing in the bank supports this answer: do not rely on it.\n");
+  } else {
+    std::printf("\nCited:\n");
+  }
+  int number = 0;
+  for (const Citation& citation : response.citations) {
+    std::string heads;
+    for (const auto& [head, rank] : citation.evidence.heads)
+      heads += (heads.empty() ? "" : ", ") + head;
+    std::printf(" [%d] \"%s\"\n     %s, found by %s\n     > %s\n", ++number,
+                Snippet(citation.sentence, 100).c_str(), DescribePlace(citation.evidence).c_str(),
+                heads.c_str(), Snippet(citation.evidence.text, 300).c_str());
+  }
+  std::printf("Retrieved:\n");
+  for (size_t i = 0; i < std::min(kRetrievedShown, response.retrieved.size()); ++i) {
+    std::printf("  - %s\n", DescribePlace(response.retrieved[i]).c_str());
+  }
+}
+
+}  // namespace
+
+void AnswerOptions::AddAnswer(CLI::App& command) {
+  command.add_option("-k", ask.search.k, "Passages to select")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+  command.add_option("--read", read_, "What the model reads: original text, latents, or both")
+      ->check(CLI::IsMember({"text", "latents", "both"}))
+      ->capture_default_str();
+  command.add_option("--read-passages", ask.read_passages, "Passages whose text the model reads")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+  command.add_option("--max-tokens", ask.max_tokens, "Longest answer")
+      ->check(CLI::Range(1, 1 << 20))
+      ->capture_default_str();
+  command.add_option("--stop", ask.stop, "End the answer before this text; repeatable");
+  command.add_option("--temperature", ask.sampling.temperature, "0: always the likeliest token")
+      ->check(CLI::Range(0.0, 10.0))
+      ->capture_default_str()
+      ->group("Sampling");
+  command.add_option("--top-k", ask.sampling.top_k, "Draw among the K likeliest tokens; 0: all")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str()
+      ->group("Sampling");
+  command
+      .add_option("--top-p", ask.sampling.top_p,
+                  "Draw among the likeliest tokens that hold this probability")
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str()
+      ->group("Sampling");
+  command.add_option("--seed", ask.sampling.seed, "Of the draws")
+      ->capture_default_str()
+      ->group("Sampling");
+}
+
+Result<AskOptions> AnswerOptions::Ask() const {
+  AskOptions options = ask;
+  options.read = read_ == "latents" ? ReadMode::kLatents
+                 : read_ == "both"  ? ReadMode::kBoth
+                                    : ReadMode::kText;
+  MSA_ASSIGN_OR_RETURN(options.search.where, Where());
+  return options;
+}
+
+int AskAndPrint(Engine& engine, const AnswerOptions& options, const AskOptions& ask,
+                const Question& question, AskResponse* response) {
+  const OnText print = [](std::string_view text) {
+    std::fwrite(text.data(), 1, text.size(), stdout);
+    std::fflush(stdout);
+  };
+  auto result = engine.Ask(question.text, ask, options.json ? OnText() : print);
+  if (!result.ok()) return ReportError(result.status(), options.json);
+  *response = std::move(result).value();
+  if (options.json) {
+    auto json = ToJson(*response);
+    if (question.id) json["id"] = nlohmann::ordered_json::parse(*question.id);
+    std::cout << json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) << std::endl;
+  } else {
+    std::printf("\n");
+    PrintCitations(*response);
+    std::fflush(stdout);
+  }
+  return response->answered ? kDone : kPartly;
+}
+
+}  // namespace msa::cli

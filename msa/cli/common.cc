@@ -1,0 +1,195 @@
+#include "msa/cli/common.h"
+
+#include <csignal>
+#include <cstdio>
+#include <iostream>
+#include <nlohmann/json.hpp>
+
+#include "msa/base/utf8.h"
+
+namespace msa::cli {
+namespace {
+
+std::atomic<bool> interrupted = false;
+static_assert(std::atomic<bool>::is_always_lock_free);
+
+void OnInterrupt(int signal) {
+  if (interrupted.exchange(true)) {
+    std::signal(signal, SIG_DFL);
+    std::raise(signal);
+  }
+}
+
+}  // namespace
+
+const std::atomic<bool>& InterruptFlag() {
+  static const bool installed = [] {
+    std::signal(SIGINT, OnInterrupt);
+    std::signal(SIGTERM, OnInterrupt);
+    return true;
+  }();
+  (void)installed;
+  return interrupted;
+}
+
+void CommonOptions::AddBank(CLI::App& command) {
+  command.add_option("BANK", bank, "Folder of the bank")->required();
+}
+
+void CommonOptions::AddOutput(CLI::App& command) {
+  command.add_flag("--json", json, "Print JSON, an object a line");
+  command.add_flag("-q,--quiet", quiet, "No progress bars and notes");
+}
+
+void CommonOptions::AddModel(CLI::App& command) {
+  command
+      .add_option(
+          "--model", engine.model_path,
+          "GGUF file or Hugging Face folder (default: $MSA_MODEL, or SmolLM2-135M-Instruct)")
+      ->group("Model");
+  command.add_option("--adapter", engine.adapter_path, "Adapter folder")->group("Model");
+  command
+      .add_option("--chat-template", engine.chat_family,
+                  "Family, where the model's own template is not recognised")
+      ->check(CLI::IsMember({"smollm2", "llama3", "qwen3"}))
+      ->group("Model");
+  command.add_option("--weights", weights_, "How weights stay in memory")
+      ->check(CLI::IsMember({"auto", "f32", "bf16", "i8", "i4"}))
+      ->capture_default_str()
+      ->group("Model");
+  command.add_option("--device", engine.load.device, "cpu or cuda")
+      ->capture_default_str()
+      ->group("Model");
+  command.add_option("--threads", engine.load.num_threads, "Threads; 0: one per core")
+      ->check(CLI::Range(0, 1024))
+      ->capture_default_str()
+      ->group("Model");
+}
+
+void CommonOptions::AddMemory(CLI::App& command) {
+  MemoryConfig& memory = engine.memory;
+  command.add_option("--passage-tokens", memory.passage_tokens, "W: tokens of a passage")
+      ->check(CLI::Range(16, 65536))
+      ->capture_default_str()
+      ->group("New bank");
+  command.add_option("--chunk-tokens", memory.chunk_tokens, "P: tokens that one latent holds")
+      ->check(CLI::Range(1, 65536))
+      ->capture_default_str()
+      ->group("New bank");
+  command
+      .add_option("--memory-layers", memory.memory_layers,
+                  "Layers that keep latents (default: the upper half)")
+      ->delimiter(',')
+      ->group("New bank");
+  command
+      .add_option("--routing-layers", memory.routing_layers,
+                  "Memory layers that keep routing keys (default: the last)")
+      ->delimiter(',')
+      ->group("New bank");
+  command.add_option("--key-dtype", key_dtype_, "Routing keys: f32, bf16, f16, i8")
+      ->check(CLI::IsMember({"f32", "bf16", "f16", "i8"}))
+      ->capture_default_str()
+      ->group("New bank");
+  command.add_option("--latent-dtype", latent_dtype_, "Latents: f32, bf16, f16, i8")
+      ->check(CLI::IsMember({"f32", "bf16", "f16", "i8"}))
+      ->capture_default_str()
+      ->group("New bank");
+}
+
+void CommonOptions::AddWhere(CLI::App& command) {
+  command.add_option(
+      "--where", where,
+      "Only documents whose label (or title, path, type) equals: KEY=VALUE; repeatable");
+}
+
+Result<EngineOptions> CommonOptions::Engine() const {
+  EngineOptions options = engine;
+  for (const WeightMode mode :
+       {WeightMode::kAuto, WeightMode::kF32, WeightMode::kBF16, WeightMode::kI8, WeightMode::kI4}) {
+    if (WeightModeName(mode) == weights_) options.load.weights = mode;
+  }
+  options.memory.key_dtype = *ParseDType(key_dtype_);        // checked by the parser
+  options.memory.latent_dtype = *ParseDType(latent_dtype_);  // likewise
+  options.progress = quiet || json ? ProgressMode::kOff : ProgressMode::kAuto;
+  options.cancelled = &InterruptFlag();
+  return options;
+}
+
+Result<LabelFilter> CommonOptions::Where() const {
+  LabelFilter filter;
+  for (const std::string& condition : where) {
+    const size_t equals = condition.find('=');
+    if (equals == std::string::npos || equals == 0) {
+      return InvalidArgument("--where takes KEY=VALUE, not \"" + condition + "\"");
+    }
+    filter[condition.substr(0, equals)] = condition.substr(equals + 1);
+  }
+  return filter;
+}
+
+int ReportError(const Status& status, bool json) {
+  if (json) {
+    const nlohmann::ordered_json error = {
+        {"error", {{"code", StatusCodeName(status.code())}, {"message", status.message()}}}};
+    std::cout << error.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) << std::endl;
+  }
+  std::fprintf(stderr, "msa: error: %s\n", status.message().c_str());
+  return status.code() == StatusCode::kCancelled ? kInterrupted : kFailed;
+}
+
+Status ReadQuestions(std::istream& in, const std::function<bool(const Question&)>& on_question) {
+  std::string line;
+  for (int64_t number = 1; std::getline(in, line); ++number) {
+    if (!line.empty() && line.back() == '\r') line.pop_back();
+    if (line.find_first_not_of(" \t") == std::string::npos) continue;
+    Question question{std::nullopt, ReplaceInvalidUtf8(line)};
+    if (line.front() == '{') {
+      const auto row = nlohmann::json::parse(line, nullptr, false);
+      if (!row.is_object() || !row.contains("query") || !row["query"].is_string()) {
+        return InvalidArgument("standard input, line " + std::to_string(number) +
+                               ": expected JSON with a string \"query\"");
+      }
+      question.text = row["query"].get<std::string>();
+      if (row.contains("id")) question.id = row["id"].dump();
+    }
+    if (!on_question(question)) break;
+  }
+  return OkStatus();
+}
+
+std::string DescribePlace(const Retrieved& result) {
+  std::string place = result.title;
+  if (result.document.find(result.title) == std::string::npos)
+    place += " (" + result.document + ")";
+  if (result.title == result.document.substr(result.document.rfind('/') + 1))
+    place = result.document;
+  if (result.page > 0) place += ", page " + std::to_string(result.page);
+  return place + " [" + std::to_string(result.begin) + "-" + std::to_string(result.end) + "]";
+}
+
+std::string Snippet(std::string_view text, size_t width) {
+  std::string line;
+  bool space = false;
+  for (size_t i = 0; i < text.size();) {
+    const auto length = static_cast<size_t>(DecodeUtf8(text.substr(i)).length_bytes);
+    const std::string_view c = text.substr(i, length);
+    i += length;
+    if (c == " " || c == "\n" || c == "\t" || c == "\r" || c == "\f") {
+      space = !line.empty();
+      continue;
+    }
+    if (line.size() + length + (space ? 1 : 0) > width) return line + "…";
+    if (space) line += ' ';
+    space = false;
+    line += c;
+  }
+  return line;
+}
+
+std::string UnencodedNote(const std::string& bank, int64_t passages) {
+  if (passages == 0) return "";
+  return "note: " + std::to_string(passages) + " passages have no latents yet; run: msa encode " +
+         bank;
+}
+
+}  // namespace msa::cli

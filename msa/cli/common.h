@@ -1,0 +1,82 @@
+// What the subcommands share: options, exit statuses, Ctrl-C, printing.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <functional>
+#include <iosfwd>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "msa/engine/engine.h"
+
+namespace msa::cli {
+
+// The exit statuses, as `msa --help` prints them.
+enum ExitStatus {
+  kDone = 0,           // all that was asked is done
+  kFailed = 1,         // nothing was done; the error says why
+  kUsage = 2,          // the command line is wrong
+  kPartly = 3,         // done in part: a file failed, a question has no supported answer
+  kInterrupted = 130,  // Ctrl-C; what was committed stays
+};
+
+// Options of several subcommands. Each Add… declares one group of them on a subcommand.
+struct CommonOptions {
+  std::string bank;
+  bool json = false;
+  bool quiet = false;
+  EngineOptions engine;
+  std::vector<std::string> where;
+
+  void AddBank(CLI::App& command);
+  void AddOutput(CLI::App& command);
+  void AddModel(CLI::App& command);
+  void AddMemory(CLI::App& command);  // shapes of a new bank
+  void AddWhere(CLI::App& command);
+
+  // Engine options with what the flags say; the interrupt flag is wired in.
+  Result<EngineOptions> Engine() const;
+  Result<LabelFilter> Where() const;
+
+ private:
+  std::string weights_ = "auto";
+  std::string key_dtype_ = "i8";
+  std::string latent_dtype_ = "i8";
+};
+
+// Prints "msa: error: …" (or {"error": {"code", "message"}} with json) and returns the exit status
+// for it.
+int ReportError(const Status& status, bool json);
+
+// Reads what a subcommand named "-" asks of standard input: a question a line, or JSON lines
+// {"id"?, "query"}.
+struct Question {
+  std::optional<std::string> id;  // the JSON text of "id"
+  std::string text;
+};
+// Calls on_question for each; stops early when it returns false. kInvalidArgument names the line.
+Status ReadQuestions(std::istream& in, const std::function<bool(const Question&)>& on_question);
+
+// Becomes true at the first Ctrl-C (or SIGTERM); the second one ends the program at once.
+const std::atomic<bool>& InterruptFlag();
+
+// "Title, page 3 [120-245]" with the document's key where it differs from the title.
+std::string DescribePlace(const Retrieved& result);
+// The text on one line, at most `width` bytes, cut at a character.
+std::string Snippet(std::string_view text, size_t width);
+// "note: 12 passages have no latents yet; run: msa encode BANK", or nothing.
+std::string UnencodedNote(const std::string& bank, int64_t passages);
+
+// One function a subcommand: declares it on `app`; its callback sets *exit_status.
+void DeclareAdd(CLI::App& app, int* exit_status);
+void DeclareEncode(CLI::App& app, int* exit_status);
+void DeclareSearch(CLI::App& app, int* exit_status);
+void DeclareAsk(CLI::App& app, int* exit_status);
+void DeclareChat(CLI::App& app, int* exit_status);
+void DeclareList(CLI::App& app, int* exit_status);
+void DeclareShow(CLI::App& app, int* exit_status);
+void DeclareInfo(CLI::App& app, int* exit_status);
+
+}  // namespace msa::cli

@@ -1,0 +1,223 @@
+// Engine::Ask: search, read, answer, cite.
+
+#include <algorithm>
+#include <chrono>
+
+#include "msa/base/utf8.h"
+#include "msa/engine/cite.h"
+#include "msa/engine/engine.h"
+#include "msa/kernels/pool.h"
+#include "msa/text/passages.h"
+
+namespace msa {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double SecondsSince(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+constexpr std::string_view kSystem =
+    "You answer questions about documents. Answer briefly and only from the documents.";
+
+std::vector<ChatMessage> BuildPrompt(std::string_view question,
+                                     const std::vector<ChatMessage>& history,
+                                     std::span<const Retrieved> texts) {
+  std::vector<ChatMessage> messages = {{"system", std::string(kSystem)}};
+  messages.insert(messages.end(), history.begin(), history.end());
+  std::string user;
+  for (const Retrieved& passage : texts) user += passage.title + "\n" + passage.text + "\n\n";
+  user += texts.empty() ? std::string(question)
+                        : "Using the text above, answer in one sentence: " + std::string(question);
+  messages.push_back({"user", std::move(user)});
+  return messages;
+}
+
+// Gives text to the caller as it comes: whole characters, and nothing that may turn out to begin a
+// stop string.
+class TextStream {
+ public:
+  TextStream(const std::vector<std::string>& stop, const OnText& on_text)
+      : stop_(stop), on_text_(on_text) {}
+
+  // Returns false when a stop string has come; what stands before it has been given.
+  bool Append(std::string_view bytes) {
+    text_ += bytes;
+    for (const std::string& stop : stop_) {
+      const size_t at = stop.empty() ? std::string::npos
+                                     : text_.find(stop, given_ - std::min(given_, stop.size()));
+      if (at != std::string::npos) {
+        text_.resize(std::max(at, given_));
+        return false;
+      }
+    }
+    Give(text_.size() - HeldBack());
+    return true;
+  }
+
+  std::string Finish() {
+    text_ = ReplaceInvalidUtf8(text_);
+    Give(text_.size());
+    return std::move(text_);
+  }
+
+ private:
+  // Bytes at the end that may be an unfinished character or stop string.
+  size_t HeldBack() const {
+    size_t held = 0;
+    for (size_t n = 1; n <= std::min<size_t>(3, text_.size()); ++n) {
+      const auto c = static_cast<unsigned char>(text_[text_.size() - n]);
+      if (c < 0x80) break;
+      if (c < 0xc0) continue;
+      const size_t length = c >= 0xf0 ? 4 : c >= 0xe0 ? 3 : 2;
+      if (length > n) held = n;
+      break;
+    }
+    for (const std::string& stop : stop_) {
+      for (size_t n = std::min(stop.size(), text_.size()); n > held; --n) {
+        if (std::string_view(text_).substr(text_.size() - n) == std::string_view(stop).substr(0, n))
+          held = n;
+      }
+    }
+    return held;
+  }
+
+  void Give(size_t end) {
+    if (end <= given_) return;
+    if (on_text_) on_text_(std::string_view(text_).substr(given_, end - given_));
+    given_ = end;
+  }
+
+  const std::vector<std::string>& stop_;
+  const OnText& on_text_;
+  std::string text_;
+  size_t given_ = 0;
+};
+
+std::string_view Trim(std::string_view text) {
+  constexpr std::string_view kSpace = " \t\r\n";
+  const size_t begin = text.find_first_not_of(kSpace);
+  if (begin == std::string_view::npos) return {};
+  return text.substr(begin, text.find_last_not_of(kSpace) - begin + 1);
+}
+
+std::vector<Citation> Cite(const std::string& answer, std::string_view question,
+                           const std::vector<Retrieved>& read) {
+  std::vector<SourcePassage> sources;
+  for (const Retrieved& passage : read) sources.push_back({passage.title, passage.text});
+  const SupportFinder finder(question, sources);
+  std::vector<Citation> citations;
+  for (const TextSpan& span : SplitSentences(answer)) {
+    const std::string_view sentence = Trim(std::string_view(answer).substr(
+        static_cast<size_t>(span.begin), static_cast<size_t>(span.end - span.begin)));
+    const std::optional<Support> support = finder.Find(sentence);
+    if (!support) continue;
+    Retrieved evidence = read[static_cast<size_t>(support->passage)];
+    evidence.text = evidence.text.substr(static_cast<size_t>(support->begin),
+                                         static_cast<size_t>(support->end - support->begin));
+    evidence.end = evidence.begin + support->end;
+    evidence.begin += support->begin;
+    citations.push_back({std::string(sentence), std::move(evidence), support->coverage});
+  }
+  return citations;
+}
+
+}  // namespace
+
+Result<AttachedMemory> Engine::AttachLatents(const Snapshot& snapshot,
+                                             const std::vector<Retrieved>& passages,
+                                             Counters* counters) {
+  MSA_ASSIGN_OR_RETURN(const EncodingId encoding, FindEncoding(snapshot));
+  MSA_ASSIGN_OR_RETURN(const EncodingInfo info, DescribeEncoding());
+  const int64_t width = info.layout.latent_row_elements();
+  AttachedMemory memory;
+  for (const Retrieved& passage : passages) {
+    auto block = snapshot.ReadLatents(encoding, passage.passage);
+    if (!block.ok() && block.status().code() == StatusCode::kNotFound) continue;  // not encoded yet
+    if (!block.ok()) return block.status();
+    const int64_t n = block->chunks.front();
+    memory.latents.resize(static_cast<size_t>((memory.num_latents + n) * width));
+    LoadRows(block->latents.data(), block->latent_scales.data(), info.layout.latent_dtype,
+             info.layout.head_dim, {memory.latents.data() + memory.num_latents * width, n, width});
+    const auto rank = passage.heads.find("latent");
+    memory.routing_score.insert(memory.routing_score.end(), static_cast<size_t>(n),
+                                rank == passage.heads.end() ? 0.0f : rank->second.score);
+    memory.num_latents += n;
+    counters->bytes_read +=
+        static_cast<int64_t>(block->latents.size() + block->latent_scales.size() * sizeof(float));
+  }
+  counters->latents += memory.num_latents;
+  return memory;
+}
+
+Result<AskResponse> Engine::Ask(std::string_view question, const AskOptions& options,
+                                const OnText& on_text) {
+  MSA_ASSIGN_OR_RETURN(MemoryModel * model, Model());
+  MSA_ASSIGN_OR_RETURN(const ChatFamily family, Family());
+  const int64_t context = model->backbone().context_tokens;
+  const auto render = [&](std::span<const Retrieved> texts) {
+    return RenderChat(family, model->tokenizer(), BuildPrompt(question, options.history, texts));
+  };
+  std::vector<TokenId> prompt = render({});
+  const auto room = [&] {
+    return context - options.max_tokens - static_cast<int64_t>(prompt.size());
+  };
+  if (room() < 0) {
+    return InvalidArgument("the question and conversation have " + std::to_string(prompt.size()) +
+                           " tokens; with " + std::to_string(options.max_tokens) +
+                           " for the answer that is more than the context of " +
+                           std::to_string(context) + "; shorten the question");
+  }
+
+  MSA_ASSIGN_OR_RETURN(SearchResponse search, Search(question, options.search));
+  AskResponse response;
+  response.question = question;
+  response.revision = search.revision;
+  response.unencoded_passages = search.unencoded_passages;
+  response.counters = std::move(search.counters);
+  response.retrieved = std::move(search.results);
+  if (response.retrieved.empty()) return response;
+
+  // As many of the best passages as asked for and as the context holds.
+  const std::span<const Retrieved> found(response.retrieved);
+  size_t texts = 0;
+  if (options.read != ReadMode::kLatents) {
+    texts =
+        std::min(found.size(), static_cast<size_t>(std::max<int64_t>(options.read_passages, 0)));
+    for (prompt = render(found.first(texts)); room() < 0; prompt = render(found.first(texts)))
+      --texts;
+  }
+  std::optional<AttachedMemory> memory;
+  if (options.read != ReadMode::kText) {
+    MSA_ASSIGN_OR_RETURN(const auto snapshot, bank_->Latest());
+    MSA_ASSIGN_OR_RETURN(memory, AttachLatents(*snapshot, response.retrieved, &response.counters));
+  }
+
+  auto start = Clock::now();
+  MSA_ASSIGN_OR_RETURN(const auto session, model->StartSession(std::move(memory)));
+  MSA_ASSIGN_OR_RETURN(std::span<const float> logits, session->Feed(prompt));
+  response.counters.seconds["prefill"] = SecondsSince(start);
+
+  start = Clock::now();
+  const std::vector<TokenId> stop_tokens = StopTokens(family, model->tokenizer());
+  TextStream stream(options.stop, on_text);
+  for (int64_t step = 0; step < options.max_tokens && !cancelled(); ++step) {
+    const TokenId token =
+        MemoryModel::Sample(logits, options.sampling, static_cast<uint64_t>(step));
+    if (std::find(stop_tokens.begin(), stop_tokens.end(), token) != stop_tokens.end()) break;
+    if (!stream.Append(model->tokenizer().Decode(std::span(&token, 1)))) break;
+    MSA_ASSIGN_OR_RETURN(logits, session->Feed(std::span(&token, 1)));
+  }
+  response.answer = std::string(Trim(stream.Finish()));
+  response.counters.seconds["generate"] = SecondsSince(start);
+  if (cancelled()) return Cancelled("stopped while answering");
+
+  start = Clock::now();
+  response.citations = Cite(response.answer, question, response.retrieved);
+  response.answered = !response.citations.empty();
+  response.counters.seconds["cite"] = SecondsSince(start);
+  return response;
+}
+
+}  // namespace msa

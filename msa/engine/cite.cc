@@ -1,0 +1,221 @@
+#include "msa/engine/cite.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <unordered_set>
+
+#include "msa/base/utf8.h"
+#include "msa/text/passages.h"
+
+namespace msa {
+namespace {
+
+// Below these, what the model said or was given is taken as unsupported. Chosen on the 30 questions
+// of docs/quality.md: lower values let inventions through, higher ones refuse right answers in
+// other words.
+constexpr double kMinCoverage = 0.6;
+constexpr double kMinRelevance = 0.5;
+
+constexpr std::array kFunctionWords = {
+    "a",        "about",     "above", "after",   "all",      "also",    "am",     "an",
+    "and",      "any",       "are",   "as",      "at",       "be",      "been",   "before",
+    "being",    "both",      "but",   "by",      "can",      "could",   "did",    "do",
+    "does",     "doing",     "each",  "for",     "from",     "had",     "has",    "have",
+    "he",       "her",       "here",  "him",     "his",      "how",     "i",      "if",
+    "in",       "into",      "is",    "it",      "its",      "itself",  "just",   "me",
+    "more",     "most",      "my",    "no",      "nor",      "not",     "of",     "on",
+    "only",     "or",        "other", "our",     "out",      "over",    "own",    "same",
+    "she",      "should",    "so",    "some",    "such",     "than",    "that",   "the",
+    "their",    "them",      "then",  "there",   "these",    "they",    "this",   "those",
+    "through",  "to",        "too",   "under",   "up",       "very",    "was",    "we",
+    "were",     "what",      "when",  "where",   "which",    "while",   "who",    "whom",
+    "whose",    "why",       "will",  "with",    "would",    "you",     "your",   "according",
+    "document", "documents", "text",  "context", "provided", "passage", "answer", "question"};
+
+bool IsFunctionWord(const std::string& word) {
+  static const std::unordered_set<std::string_view> words(kFunctionWords.begin(),
+                                                          kFunctionWords.end());
+  return words.contains(word);
+}
+
+bool IsNumber(std::string_view term) {
+  return std::any_of(term.begin(), term.end(), [](char c) { return c >= '0' && c <= '9'; });
+}
+
+// Scripts written without spaces, whose words cannot be told apart by spaces.
+bool IsUnspaced(char32_t c) {
+  return (c >= 0x0e00 && c <= 0x0eff) || (c >= 0x1000 && c <= 0x109f) ||
+         (c >= 0x1780 && c <= 0x17ff) || (c >= 0x3040 && c <= 0x30ff) ||
+         (c >= 0x3400 && c <= 0x9fff) || (c >= 0x20000 && c <= 0x3ffff);
+}
+
+bool IsWordCharacter(char32_t c) {
+  if (c < 0x80) return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
+  return c >= 0xc0 && c != 0xd7 && c != 0xf7 && !(c >= 0x2000 && c <= 0x2bff) &&
+         !(c >= 0x3000 && c <= 0x303f) && !(c >= 0xff00 && c <= 0xff0f);
+}
+
+// Cuts the commonest English endings, so that "installs", "installed" and "installing" compare
+// equal. Cruder than the index's Porter stemmer on purpose: both sides here are short, and a wrong
+// merge costs little.
+std::string Stem(std::string word) {
+  if (IsNumber(word)) return word;
+  const auto cut = [&](std::string_view ending, size_t keep) {
+    if (word.size() < ending.size() + keep || !word.ends_with(ending)) return false;
+    word.resize(word.size() - ending.size());
+    return true;
+  };
+  if (word.ends_with("ies") && word.size() > 4) {
+    word.replace(word.size() - 3, 3, "y");
+  } else if (!word.ends_with("ss") && !word.ends_with("us")) {
+    cut("s", 3);
+  }
+  if (!cut("ing", 3) && !cut("ed", 3)) cut("ly", 4);
+  if (word.size() > 3 && word.back() == 'e') word.pop_back();
+  return word;
+}
+
+void SortUnique(std::vector<std::string>* terms) {
+  std::sort(terms->begin(), terms->end());
+  terms->erase(std::unique(terms->begin(), terms->end()), terms->end());
+}
+
+bool Holds(std::span<const std::string> sorted, const std::string& term) {
+  return std::binary_search(sorted.begin(), sorted.end(), term);
+}
+
+}  // namespace
+
+std::vector<std::string> ContentTerms(std::string_view text) {
+  std::vector<std::string> terms;
+  std::string word;
+  std::string previous;  // the last character of an unspaced run
+  const auto end_word = [&] {
+    if (!word.empty() && !IsFunctionWord(word)) terms.push_back(Stem(std::move(word)));
+    word.clear();
+  };
+  for (size_t i = 0; i < text.size();) {
+    const Utf8Char c = DecodeUtf8(text.substr(i));
+    const std::string_view bytes = text.substr(i, static_cast<size_t>(c.length_bytes));
+    i += bytes.size();
+    if (IsUnspaced(c.code_point)) {
+      end_word();
+      if (!previous.empty()) terms.push_back(previous + std::string(bytes));
+      previous = bytes;
+      continue;
+    }
+    previous.clear();
+    if (IsWordCharacter(c.code_point)) {
+      if (c.code_point >= 'A' && c.code_point <= 'Z') {
+        word += static_cast<char>(c.code_point - 'A' + 'a');
+      } else {
+        word += bytes;
+      }
+      continue;
+    }
+    // 3.14, 12:30 and 1,000 are one number; a full stop ends anything else.
+    const bool joins = (bytes == "." || bytes == ":" || bytes == ",") && !word.empty() &&
+                       IsNumber(word) && i < text.size() && text[i] >= '0' && text[i] <= '9';
+    if (joins) {
+      if (bytes != ",") word += bytes;
+    } else {
+      end_word();
+    }
+  }
+  end_word();
+  return terms;
+}
+
+SupportFinder::SupportFinder(std::string_view question, std::span<const SourcePassage> sources) {
+  question_terms_ = ContentTerms(question);
+  SortUnique(&question_terms_);
+  for (const SourcePassage& passage : sources) {
+    Source source;
+    source.title_terms = ContentTerms(passage.title);
+    SortUnique(&source.title_terms);
+    source.passage_terms = ContentTerms(passage.text);
+    source.passage_terms.insert(source.passage_terms.end(), source.title_terms.begin(),
+                                source.title_terms.end());
+    SortUnique(&source.passage_terms);
+    const std::vector<TextSpan> sentences = SplitSentences(passage.text);
+    for (size_t first = 0; first < sentences.size(); ++first) {
+      for (size_t last = first; last < std::min(first + 2, sentences.size()); ++last) {
+        Span span{sentences[first].begin, sentences[last].end, {}};
+        span.terms = ContentTerms(passage.text.substr(static_cast<size_t>(span.begin),
+                                                      static_cast<size_t>(span.end - span.begin)));
+        SortUnique(&span.terms);
+        source.spans.push_back(std::move(span));
+      }
+    }
+    sources_.push_back(std::move(source));
+  }
+  double total = 0;
+  for (const std::string& term : question_terms_) total += Weight(term);
+  for (Source& source : sources_) {
+    double held = 0;
+    for (const std::string& term : question_terms_) {
+      if (Holds(source.passage_terms, term)) held += Weight(term);
+    }
+    source.relevance = total > 0 ? held / total : 1;
+  }
+}
+
+double SupportFinder::Weight(const std::string& term) const {
+  double holding = 0;
+  for (const Source& source : sources_) holding += Holds(source.passage_terms, term) ? 1 : 0;
+  const double rarity = std::log(1 + (static_cast<double>(sources_.size()) + 1) / (holding + 0.5));
+  return IsNumber(term) ? 2 * rarity : rarity;
+}
+
+double SupportFinder::Coverage(std::span<const std::string> terms, const Source& source,
+                               const Span& span) const {
+  double total = 0;
+  double held = 0;
+  for (const std::string& term : terms) {
+    const bool in_span = Holds(span.terms, term) || Holds(source.title_terms, term);
+    if (IsNumber(term) && !in_span && !Holds(question_terms_, term)) return 0;
+    // What the question said already proves nothing, so it weighs half.
+    const double weight = Weight(term) * (Holds(question_terms_, term) ? 0.5 : 1);
+    total += weight;
+    if (in_span) held += weight;
+  }
+  return total > 0 ? held / total : 0;
+}
+
+std::optional<Support> SupportFinder::Find(std::string_view sentence) const {
+  std::vector<std::string> terms = ContentTerms(sentence);
+  SortUnique(&terms);
+  if (terms.empty()) return std::nullopt;
+  std::optional<Support> best;
+  double best_score = 0;
+  for (size_t p = 0; p < sources_.size(); ++p) {
+    const Source& source = sources_[p];
+    if (source.relevance < kMinRelevance) continue;
+    for (const Span& span : source.spans) {
+      const double coverage = Coverage(terms, source, span);
+      if (coverage < kMinCoverage) continue;
+      // Among spans that hold the sentence, the one nearest the question; then the shorter; then
+      // the better passage.
+      double question_held = 0;
+      for (const std::string& term : question_terms_)
+        question_held += Holds(span.terms, term) ? Weight(term) : 0;
+      const double score = coverage + 0.5 * source.relevance + 0.05 * question_held -
+                           1e-4 * static_cast<double>(span.end - span.begin) -
+                           1e-3 * static_cast<double>(p);
+      if (!best || score > best_score) {
+        best = Support{static_cast<int64_t>(p), span.begin, span.end, coverage, source.relevance};
+        best_score = score;
+      }
+    }
+  }
+  return best;
+}
+
+double SupportFinder::BestRelevance() const {
+  double best = 0;
+  for (const Source& source : sources_) best = std::max(best, source.relevance);
+  return best;
+}
+
+}  // namespace msa

@@ -1,0 +1,67 @@
+// Citations are found by us, not trusted to the model: a sentence of the answer is supported by the
+// span of a read passage that holds its words, the rare ones above all, in a passage that is about
+// what was asked.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace msa {
+
+// Words of `text` for comparison: case-folded (ASCII), English endings cut, function words left
+// out, runs of unspaced scripts as character pairs. In order, with repetitions.
+std::vector<std::string> ContentTerms(std::string_view text);
+
+struct SourcePassage {
+  std::string_view title;
+  std::string_view text;
+};
+
+struct Support {
+  int64_t passage = 0;  // index into the sources
+  int64_t begin = 0;    // bytes into that passage's text
+  int64_t end = 0;
+  double coverage =
+      0;  // share of the sentence's term weight that the span (and title) holds, 0 to 1
+  double relevance = 0;  // share of the question's term weight that the passage holds, 0 to 1
+};
+
+// Weighs terms by how few of the sources hold them, then finds support for sentences. Copies
+// nothing of the sources: they must outlive it.
+class SupportFinder {
+ public:
+  SupportFinder(std::string_view question, std::span<const SourcePassage> sources);
+
+  // The best span for one sentence of the answer; nothing if no span holds enough of it, if a
+  // number of the sentence stands neither in the span nor in the question, or if the passage is not
+  // about the question.
+  std::optional<Support> Find(std::string_view sentence) const;
+
+  // The largest share of the question's term weight that one source holds.
+  double BestRelevance() const;
+
+ private:
+  struct Span {
+    int64_t begin;
+    int64_t end;
+    std::vector<std::string> terms;  // sorted, unique
+  };
+  struct Source {
+    std::vector<std::string> title_terms;    // sorted, unique
+    std::vector<std::string> passage_terms;  // sorted, unique; title too
+    std::vector<Span> spans;                 // sentences, and pairs of neighbours
+    double relevance = 0;
+  };
+
+  double Weight(const std::string& term) const;
+  double Coverage(std::span<const std::string> terms, const Source& source, const Span& span) const;
+
+  std::vector<std::string> question_terms_;
+  std::vector<Source> sources_;
+};
+
+}  // namespace msa

@@ -1,0 +1,87 @@
+#include "msa/engine/cite.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace msa {
+namespace {
+
+using testing::ElementsAre;
+using testing::IsEmpty;
+
+constexpr std::string_view kHistory =
+    "Debian was founded by Ian Murdock in August 1993. Its name joins Debra and Ian. "
+    "The first stable release, 1.1, came out on 17 June 1996.";
+constexpr std::string_view kTools =
+    "The command apt installs packages. Run apt update before apt upgrade.";
+
+std::vector<SourcePassage> Sources() {
+  return {{"Packaging tools", kTools}, {"History of Debian", kHistory}};
+}
+
+std::string Cited(std::string_view question, std::string_view sentence) {
+  const std::vector<SourcePassage> sources = Sources();
+  const auto support = SupportFinder(question, sources).Find(sentence);
+  if (!support) return "";
+  return std::string(sources[static_cast<size_t>(support->passage)].text.substr(
+      static_cast<size_t>(support->begin), static_cast<size_t>(support->end - support->begin)));
+}
+
+TEST(ContentTerms, LeavesOutFunctionWordsAndEndings) {
+  EXPECT_THAT(ContentTerms("The packages were installed by installing it."),
+              ElementsAre("packag", "install", "install"));
+}
+
+TEST(ContentTerms, KeepsNumbersWhole) {
+  EXPECT_THAT(ContentTerms("In 1,996 it was 1.1, at 12:30."), ElementsAre("1996", "1.1", "12:30"));
+}
+
+TEST(ContentTerms, PairsCharactersOfUnspacedScripts) {
+  EXPECT_THAT(ContentTerms("\u6771\u4eac\u90fd"), ElementsAre("\u6771\u4eac", "\u4eac\u90fd"));
+}
+
+TEST(ContentTerms, SurvivesInvalidBytes) {
+  EXPECT_THAT(ContentTerms("\xff\xfe\xf0"), testing::SizeIs(testing::Le(1)));
+}
+
+TEST(SupportFinder, FindsTheSentenceThatSaysIt) {
+  EXPECT_EQ(Cited("Who founded Debian?", "Debian was founded by Ian Murdock."),
+            "Debian was founded by Ian Murdock in August 1993.");
+}
+
+TEST(SupportFinder, RefusesANumberThatStandsNowhere) {
+  EXPECT_EQ(Cited("When was Debian founded?", "Debian was founded in August 1994."), "");
+}
+
+TEST(SupportFinder, RefusesAnInvention) {
+  EXPECT_EQ(Cited("Who founded Debian?",
+                  "Debian was founded by Linus Torvalds at the University of Helsinki."),
+            "");
+}
+
+TEST(SupportFinder, RefusesPassagesThatAreNotAboutTheQuestion) {
+  EXPECT_EQ(Cited("What is the population of Lima in Peru?", "The command apt installs packages."),
+            "");
+}
+
+TEST(SupportFinder, RefusesAnEmptySentence) {
+  EXPECT_EQ(Cited("Who founded Debian?", "It was."), "");
+}
+
+TEST(SupportFinder, SpansLieInsideThePassage) {
+  const std::vector<SourcePassage> sources = Sources();
+  const SupportFinder finder("Which command installs packages?", sources);
+  const auto support = finder.Find("The command apt installs packages, after apt update.");
+  ASSERT_TRUE(support.has_value());
+  EXPECT_EQ(support->passage, 0);
+  EXPECT_GE(support->begin, 0);
+  EXPECT_LE(support->end, static_cast<int64_t>(kTools.size()));
+  EXPECT_GT(support->coverage, 0.6);
+}
+
+TEST(SupportFinder, NoSourcesSupportNothing) {
+  EXPECT_FALSE(SupportFinder("Who?", {}).Find("Debian was founded by Ian Murdock.").has_value());
+}
+
+}  // namespace
+}  // namespace msa

@@ -1,0 +1,103 @@
+#include "msa/engine/engine.h"
+
+#include <nlohmann/json.hpp>
+
+namespace msa {
+
+Engine::Engine(std::unique_ptr<Bank> bank, EngineOptions options)
+    : bank_(std::move(bank)), options_(std::move(options)) {}
+
+Engine::~Engine() = default;
+
+Result<std::unique_ptr<Engine>> Engine::Open(const std::string& bank_path, EngineOptions options) {
+  MSA_ASSIGN_OR_RETURN(auto bank, Bank::Open(bank_path));
+  return std::unique_ptr<Engine>(new Engine(std::move(bank), std::move(options)));
+}
+
+Result<std::unique_ptr<Engine>> Engine::OpenOrCreate(const std::string& bank_path,
+                                                     EngineOptions options) {
+  auto bank = Bank::Open(bank_path);
+  if (!bank.ok() && bank.status().code() == StatusCode::kNotFound) {
+    bank = Bank::Create(bank_path, {.passage_tokens = options.memory.passage_tokens,
+                                    .chunk_tokens = options.memory.chunk_tokens});
+  }
+  if (!bank.ok()) return bank.status();
+  return std::unique_ptr<Engine>(new Engine(std::move(bank).value(), std::move(options)));
+}
+
+std::string Engine::ModelPath() const { return options_.model_path; }
+
+Result<MemoryModel*> Engine::Model() {
+  if (model_ != nullptr) return model_.get();
+  if (options_.model_path.empty()) {
+    MSA_ASSIGN_OR_RETURN(options_.model_path, DefaultModelPath());
+  }
+  // A bank that has an encoding says how its latents were made; one without takes the options.
+  MemoryConfig memory = options_.memory;
+  memory.passage_tokens = bank_->options().passage_tokens;
+  memory.chunk_tokens = bank_->options().chunk_tokens;
+  MSA_ASSIGN_OR_RETURN(const auto snapshot, bank_->Latest());
+  MSA_ASSIGN_OR_RETURN(const auto encodings, snapshot->Encodings());
+  if (!encodings.empty()) {
+    MSA_ASSIGN_OR_RETURN(memory, MemoryConfig::FromJson(encodings.back().info.config_json));
+  }
+  MSA_ASSIGN_OR_RETURN(
+      model_, MemoryModel::Load(options_.model_path, options_.adapter_path, memory, options_.load));
+  return model_.get();
+}
+
+Result<EncodingInfo> Engine::DescribeEncoding() {
+  MSA_ASSIGN_OR_RETURN(const MemoryModel* model, Model());
+  const MemoryConfig& memory = model->memory();
+  // The memory configuration, and beside it what a person needs to find the model again.
+  auto config = nlohmann::json::parse(memory.ToJson());
+  config["model"] = model->backbone().name;
+  config["model_path"] = options_.model_path;
+  EncodingInfo info;
+  info.fingerprint = model->fingerprint();
+  info.config_json = config.dump();
+  info.layout = {.key_dim = model->key_dim(),
+                 .layers = static_cast<int64_t>(memory.memory_layers.size()),
+                 .kv_heads = model->backbone().num_kv_heads,
+                 .head_dim = model->backbone().head_dim,
+                 .key_dtype = memory.key_dtype,
+                 .latent_dtype = memory.latent_dtype};
+  return info;
+}
+
+Result<EncodingId> Engine::FindEncoding(const Snapshot& snapshot) {
+  MSA_ASSIGN_OR_RETURN(const auto encodings, snapshot.Encodings());
+  if (encodings.empty()) {
+    return FailedPrecondition(bank_->path() + " has no latents; run: msa encode " + bank_->path());
+  }
+  MSA_ASSIGN_OR_RETURN(const MemoryModel* model, Model());
+  for (const EncodingStats& encoding : encodings) {
+    if (encoding.info.fingerprint == model->fingerprint()) return encoding.info.id;
+  }
+  const auto config = nlohmann::json::parse(encodings.back().info.config_json, nullptr, false);
+  const std::string made_with =
+      config.is_object() ? config.value("model_path", std::string("another model")) : "?";
+  return FailedPrecondition(
+      bank_->path() + " was made with another model or adapter (" + made_with + ", fingerprint " +
+      encodings.back().info.fingerprint.substr(0, 12) + "), and " + options_.model_path +
+      " has fingerprint " + model->fingerprint().substr(0, 12) + "; give --model " + made_with +
+      ", or add to a new bank");
+}
+
+Result<ChatFamily> Engine::Family() {
+  if (!options_.chat_family.empty()) {
+    if (const auto family = ParseChatFamily(options_.chat_family)) return *family;
+    return InvalidArgument("unknown chat template family \"" + options_.chat_family +
+                           "\"; there are smollm2, llama3 and qwen3");
+  }
+  MSA_ASSIGN_OR_RETURN(const MemoryModel* model, Model());
+  return RecogniseChatTemplate(model->chat_template());
+}
+
+Result<int64_t> Engine::CountUnencoded(const Snapshot& snapshot) {
+  MSA_ASSIGN_OR_RETURN(const auto encodings, snapshot.Encodings());
+  MSA_ASSIGN_OR_RETURN(const BankStats stats, snapshot.Stats());
+  return encodings.empty() ? stats.passages : stats.passages - encodings.back().encoded_passages;
+}
+
+}  // namespace msa

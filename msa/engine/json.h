@@ -1,0 +1,18 @@
+// What the engine answers, as the JSON that the command line and the server promise (docs/json.md).
+#pragma once
+
+#include <nlohmann/json_fwd.hpp>
+
+#include "msa/engine/engine.h"
+
+namespace msa {
+
+nlohmann::ordered_json ToJson(const Retrieved& result);
+nlohmann::ordered_json ToJson(const Counters& counters);
+nlohmann::ordered_json ToJson(const SearchResponse& response);
+nlohmann::ordered_json ToJson(const AskResponse& response);
+nlohmann::ordered_json ToJson(const AddReport& report);
+nlohmann::ordered_json ToJson(const EncodeReport& report);
+nlohmann::ordered_json ToJson(const DocumentInfo& document);
+
+}  // namespace msa

@@ -1,0 +1,194 @@
+// Engine::Search: both heads over one snapshot, fused.
+
+#include <algorithm>
+#include <chrono>
+#include <unordered_map>
+
+#include "msa/engine/engine.h"
+#include "msa/engine/fusion.h"
+#include "msa/kernels/route.h"
+
+namespace msa {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double SecondsSince(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+// Each head is asked for more than k, so that a passage low in one and high in the other is not
+// lost.
+constexpr int64_t kDepthFactor = 4;
+constexpr int64_t kMinDepth = 100;
+
+// Bit p of the bitmap: passage p of the run is among the sorted `allowed`.
+std::vector<uint8_t> VisibleBits(const std::vector<PassageId>& passages,
+                                 const std::vector<PassageId>& allowed) {
+  std::vector<uint8_t> bits((passages.size() + 7) / 8, 0);
+  auto next = allowed.begin();
+  for (size_t p = 0; p < passages.size(); ++p) {
+    next = std::lower_bound(next, allowed.end(), passages[p]);
+    if (next != allowed.end() && *next == passages[p])
+      bits[p / 8] |= static_cast<uint8_t>(1u << (p % 8));
+  }
+  return bits;
+}
+
+RankedList Ranked(std::string head, double weight, const std::vector<LexicalHit>& hits) {
+  RankedList list{std::move(head), weight, {}};
+  for (const LexicalHit& hit : hits) list.passages.push_back(hit.passage);
+  return list;
+}
+
+// Document rows and kept texts of one response, each read once.
+class ResultReader {
+ public:
+  ResultReader(const Snapshot& snapshot, Counters* counters)
+      : snapshot_(snapshot), counters_(counters) {}
+
+  Result<Retrieved> Read(PassageId passage) {
+    MSA_ASSIGN_OR_RETURN(const auto address, snapshot_.FindPassage(passage));
+    auto it = versions_.find(address.version);
+    if (it == versions_.end()) {
+      Version version;
+      MSA_ASSIGN_OR_RETURN(version.info, snapshot_.GetDocument(address.version));
+      MSA_ASSIGN_OR_RETURN(version.content, snapshot_.ReadContent(address.version));
+      counters_->bytes_read += static_cast<int64_t>(version.content.text.size());
+      it = versions_.emplace(address.version, std::move(version)).first;
+    }
+    const Version& version = it->second;
+    const PassageInfo& info = address.info;
+    return Retrieved{
+        .passage = passage,
+        .version = address.version,
+        .document = version.info.key,
+        .title = version.info.title,
+        .begin = info.begin,
+        .end = info.end,
+        .page = info.page,
+        .text = version.content.text.substr(static_cast<size_t>(info.begin),
+                                            static_cast<size_t>(info.end - info.begin))};
+  }
+
+ private:
+  struct Version {
+    DocumentInfo info;
+    DocumentContent content;
+  };
+
+  const Snapshot& snapshot_;
+  Counters* counters_;
+  std::unordered_map<VersionId, Version> versions_;
+};
+
+}  // namespace
+
+Result<std::vector<LexicalHit>> Engine::RouteLatent(const Snapshot& snapshot,
+                                                    std::string_view query,
+                                                    const SearchOptions& options, int64_t k,
+                                                    Counters* counters) {
+  MSA_ASSIGN_OR_RETURN(const EncodingId encoding, FindEncoding(snapshot));
+  MSA_ASSIGN_OR_RETURN(MemoryModel * model, Model());
+  auto start = Clock::now();
+  MSA_ASSIGN_OR_RETURN(std::vector<float> folded, model->RouteQuery(query));
+  counters->seconds["query"] += SecondsSince(start);
+
+  start = Clock::now();
+  MSA_ASSIGN_OR_RETURN(const std::vector<KeyRun> runs, snapshot.RoutingKeys(encoding));
+  counters->seconds["load_keys"] += SecondsSince(start);
+  std::vector<PassageId> allowed;
+  if (!options.where.empty()) {
+    MSA_ASSIGN_OR_RETURN(allowed, snapshot.MatchingPassages(options.where));
+  }
+
+  start = Clock::now();
+  const int64_t key_dim = model->key_dim();
+  std::vector<std::vector<uint8_t>> bitmaps;
+  bitmaps.reserve(runs.size());
+  std::vector<RouterKeysView> views;
+  for (const KeyRun& run : runs) {
+    const uint8_t* visible = nullptr;
+    if (!options.where.empty())
+      visible = bitmaps.emplace_back(VisibleBits(run.passages, allowed)).data();
+    const auto num_passages = static_cast<int64_t>(run.passages.size());
+    views.push_back({model->memory().key_dtype, num_passages, key_dim, run.keys, run.scales,
+                     run.chunk_begin.data(), run.passages.data(), visible});
+    counters->passages += num_passages;
+    counters->bytes_read += run.chunk_begin.back() * key_dim * DTypeSize(model->memory().key_dtype);
+  }
+  if (pool_ == nullptr) pool_ = std::make_unique<ThreadPool>(options_.load.num_threads);
+  std::vector<std::byte> scratch(
+      static_cast<size_t>(RouteScratchBytes(1, 1, k, pool_->num_threads())));
+  std::vector<RouteHit> hits(static_cast<size_t>(k));
+  const int64_t token_begin[] = {0, 1};
+  MSA_RETURN_IF_ERROR(RouteTopK(views, {folded.data(), 1, key_dim}, token_begin, k, scratch,
+                                {hits.data(), 1, k}, pool_.get()));
+  counters->seconds["route"] += SecondsSince(start);
+  std::vector<LexicalHit> ranked;
+  for (const RouteHit& hit : hits) {
+    if (hit.passage.valid()) ranked.push_back({hit.passage, hit.score});
+  }
+  return ranked;
+}
+
+Result<SearchResponse> Engine::Search(std::string_view query, const SearchOptions& options) {
+  if (options.k < 1)
+    return InvalidArgument("k is " + std::to_string(options.k) + ", at least 1 is needed");
+  MSA_ASSIGN_OR_RETURN(const auto snapshot, bank_->Latest());
+  MSA_ASSIGN_OR_RETURN(const BankStats stats, snapshot->Stats());
+  if (stats.documents == 0) {
+    return FailedPrecondition(bank_->path() + " is empty; add documents with: msa add " +
+                              bank_->path() + " PATH...");
+  }
+  SearchResponse response;
+  response.query = query;
+  response.revision = snapshot->revision();
+  MSA_ASSIGN_OR_RETURN(response.unencoded_passages, CountUnencoded(*snapshot));
+
+  // An adapter says how much the latents may weigh; without one the lexical head alone ranks, and
+  // no model is loaded.
+  double latent_weight = options.heads == Heads::kLatent ? 1 : 0;
+  if (options.heads == Heads::kFused && !options_.adapter_path.empty()) {
+    MSA_ASSIGN_OR_RETURN(const MemoryModel* model, Model());
+    latent_weight = model->latent_weight();
+  }
+  const double lexical_weight = options.heads == Heads::kLatent ? 0 : 1;
+  const int64_t depth = std::max(kMinDepth, kDepthFactor * options.k);
+
+  std::vector<LexicalHit> lexical;
+  if (lexical_weight > 0) {
+    const auto start = Clock::now();
+    MSA_ASSIGN_OR_RETURN(lexical, snapshot->SearchLexical(query, depth, options.where));
+    response.counters.seconds["lexical"] = SecondsSince(start);
+  }
+  std::vector<LexicalHit> latent;
+  if (latent_weight > 0) {
+    MSA_ASSIGN_OR_RETURN(latent, RouteLatent(*snapshot, query, options, depth, &response.counters));
+  }
+
+  const auto fused = FuseReciprocalRank(
+      {Ranked("lexical", lexical_weight, lexical), Ranked("latent", latent_weight, latent)},
+      options.k);
+  std::unordered_map<PassageId, std::map<std::string, HeadRank>> heads;
+  const auto note_ranks = [&](const std::string& head, const std::vector<LexicalHit>& hits) {
+    for (size_t i = 0; i < hits.size(); ++i) {
+      heads[hits[i].passage][head] = {static_cast<int64_t>(i) + 1, hits[i].score};
+    }
+  };
+  note_ranks("lexical", lexical);
+  note_ranks("latent", latent);
+
+  const auto start = Clock::now();
+  ResultReader reader(*snapshot, &response.counters);
+  for (const FusedPassage& hit : fused) {
+    MSA_ASSIGN_OR_RETURN(Retrieved result, reader.Read(hit.passage));
+    result.score = hit.score;
+    result.heads = heads[hit.passage];
+    response.results.push_back(std::move(result));
+  }
+  response.counters.seconds["text"] = SecondsSince(start);
+  return response;
+}
+
+}  // namespace msa
