@@ -1,4 +1,4 @@
-// What the engine answers, as the JSON that the command line and the server promise (docs/json.md).
+// What the engine answers, as the JSON that the command line and the server promise (docs/cli.md).
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
