@@ -1,8 +1,8 @@
 // Products with weights kept in 8 or 4 bits: large ones (encoding, bound by arithmetic) and one-row
 // ones (decoding, bound by reading the weights).
 //
-// Activations are quantised per row (symmetric int8, scale = max |x| / 127) on the fly; integer
-// products, f32 scales.
+// Activations are quantised on the fly to symmetric int8 (scale = max |x| / 127): a scale a row for
+// kI8Row, a scale for each 32 values for kI4Block. Integer products, f32 scales.
 #pragma once
 
 #include <cstdint>
@@ -23,13 +23,17 @@ enum class WeightFormat {
 };
 
 // A weight matrix [outputs, inputs] laid out for the product kernels of one Isa. Immutable; shared
-// by threads.
+// by threads. Inputs are a multiple of 32 and at most 65536; outputs at least 1.
+//
+// kI8Row gives the same bits on every Isa and for any number of rows and threads; kI4Block the same
+// bits for any number of rows and threads of one Isa.
 class QuantMatrix {
  public:
-  // inputs a multiple of 32. From f32: rounds to nearest.
+  // Rounds to nearest. kInvalidArgument: the shape; a value that is not finite.
   static Result<std::unique_ptr<QuantMatrix>> FromF32(MatrixView<const float> weights,
                                                       WeightFormat format, Isa isa = BestIsa());
-  // From GGUF blocks of Q4_0 or Q4_1 without loss (kI4Block).
+  // From GGUF blocks of Q4_0 or Q4_1 without loss (kI4Block). kInvalidArgument: the shape, another
+  // type, sizes that differ, a Q4_0 scale above f16's largest / 8.
   static Result<std::unique_ptr<QuantMatrix>> FromGguf(GgmlType type,
                                                        std::span<const std::byte> blocks,
                                                        int64_t outputs, int64_t inputs,
@@ -43,8 +47,8 @@ class QuantMatrix {
   // Row `output` as f32 (embedding look-up when embedding and output head are tied).
   virtual void DequantizeRow(int64_t output, std::span<float> out) const = 0;
 
-  // y = x * W^T. x [M, inputs] f32, y [M, outputs] f32, not overlapping. Any M >= 1. `pool` null:
-  // this thread alone.
+  // y = x * W^T. x [M, inputs] f32, finite; y [M, outputs] f32, not overlapping. Any M >= 1. `pool`
+  // null: this thread alone. Keeps int8 scratch of x's size with the calling thread.
   virtual void Multiply(MatrixView<const float> x, MatrixView<float> y, ThreadPool* pool) const = 0;
 
   // The same with rows already quantised: several matrices that read one input (q, k, v; gate and
@@ -54,8 +58,8 @@ class QuantMatrix {
                                  MatrixView<float> y, ThreadPool* pool) const = 0;
 };
 
-// x [M, K] f32 to q [M, K] int8 and scales [M]; q = round(x / scale), scale = max |x| / 127 (0 for
-// a zero row).
+// x [M, K] f32 to q [M, K] int8 and scales [M]; q = x * (127 / max |x|) rounded to nearest even,
+// scale = max |x| / 127. A row below 1e-30 everywhere gives zeros and scale 0. REQUIRES: finite x.
 void QuantiseRows(MatrixView<const float> x, MatrixView<int8_t> q, std::span<float> scales,
                   Isa isa = BestIsa());
 

@@ -1,0 +1,84 @@
+// Between quant_matmul.cc and the kernels of each Isa: how a quantised matrix is cut and packed.
+//
+// A panel is `panel_outputs` consecutive outputs over all inputs, one contiguous run of bytes that
+// a kernel reads from front to back. The last panel is padded with zero weights, so kernels load
+// whole panels and only store what exists.
+#pragma once
+
+#include <cstdint>
+
+#include "msa/base/matrix.h"
+
+namespace msa {
+
+// Inputs that share a scale and a minimum in WeightFormat::kI4Block: GGUF's block.
+inline constexpr int64_t kI4BlockInputs = 32;
+
+// |product sum| <= 255 * 127 * inputs must fit an int32 (the VNNI kernel's weights are shifted to
+// 0..255).
+inline constexpr int64_t kMaxInputs = 65536;
+
+struct I8Panels {
+  int64_t outputs;
+  int64_t inputs;       // a multiple of 32
+  const uint8_t* data;  // panel p at data + p * panel_outputs * inputs
+  const float* scales;  // [outputs rounded up to whole panels]
+};
+
+// Rows of int8 activations, one scale a row.
+struct RowActivations {
+  MatrixView<const int8_t> x;  // [M, inputs]
+  const float* scales;         // [M]
+};
+
+struct I8Kernels {
+  int64_t panel_outputs;
+  // `num_outputs` (1 to panel_outputs) rows of int8 in [-127, 127] into one panel.
+  void (*pack)(const int8_t* rows, int64_t num_outputs, int64_t inputs, uint8_t* panel);
+  // y[:, outputs of panels begin .. end - 1] = float(x * W^T) * (x scale * w scale), the integer
+  // sum exact: equal bit for bit on every Isa.
+  void (*multiply)(const I8Panels& w, const RowActivations& x, int64_t panel_begin,
+                   int64_t panel_end, MatrixView<float> y);
+  // int8 of one output row, back from its panel.
+  void (*unpack_row)(const uint8_t* panel, int64_t output_in_panel, int64_t inputs, int8_t* row);
+};
+
+// w = scale * q + minimum for each block of kI4BlockInputs, q in 0..15. A packed block of a panel
+// is 16 * panel_outputs bytes of nibbles, then scales and then minima as f16 [panel_outputs].
+struct I4Panels {
+  int64_t outputs;
+  int64_t inputs;
+  const uint8_t* data;  // panel p at data + p * I4PanelBytes(panel_outputs, inputs)
+};
+inline int64_t I4PanelBytes(int64_t panel_outputs, int64_t inputs) {
+  return inputs / kI4BlockInputs * panel_outputs * (kI4BlockInputs / 2 + 4);
+}
+
+// Rows of int8 activations with one scale a block, as finer weights deserve.
+struct BlockActivations {
+  MatrixView<const int8_t> x;      // [M, inputs]
+  MatrixView<const float> scales;  // [M, inputs / 32]
+  MatrixView<const float> sums;    // [M, inputs / 32]: scale * sum of the block's x
+};
+
+struct I4Kernels {
+  int64_t panel_outputs;
+  // q: one value (0..15) a byte, [num_outputs, inputs]; scales and minima: f16 bits,
+  // [num_outputs, inputs / 32].
+  void (*pack)(const uint8_t* q, const uint16_t* scales, const uint16_t* minima,
+               int64_t num_outputs, int64_t inputs, uint8_t* panel);
+  void (*multiply)(const I4Panels& w, const BlockActivations& x, int64_t panel_begin,
+                   int64_t panel_end, MatrixView<float> y);
+  // One output row as f32.
+  void (*dequantise_row)(const uint8_t* panel, int64_t output_in_panel, int64_t inputs, float* row);
+};
+
+// kernels/ref, kernels/cpu. The AVX-512 ones run only where IsaSupported says so.
+const I8Kernels& ReferenceI8Kernels();
+const I8Kernels& Avx2I8Kernels();
+const I8Kernels& VnniI8Kernels();
+const I4Kernels& ReferenceI4Kernels();
+const I4Kernels& Avx2I4Kernels();
+const I4Kernels& VnniI4Kernels();
+
+}  // namespace msa
