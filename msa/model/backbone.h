@@ -29,6 +29,12 @@ struct BackboneConfig {
   double norm_epsilon = 0;
   bool tied_embeddings = false;
   bool attention_norms = false;  // Qwen3: RMS norm of each query and key head before rope
+  // [D / 2] radians a position, rope scaling applied. Pair i of a head is (x[i], x[i + D / 2]).
+  std::vector<float> rope_frequencies;
+
+  int64_t query_size() const { return num_heads * head_dim; }
+  int64_t kv_size() const { return num_kv_heads * head_dim; }
+  int64_t num_parameters() const;
 };
 
 // How weights stay in memory, and so how products are computed.
