@@ -8,7 +8,8 @@
 int main(int argc, char** argv) {
   if (argc != 2) return 2;
   const std::string folder = argv[1];
-  std::ofstream(folder + "/heron.txt") << "The grey heron stands in the shallow water and waits for fish.\n";
+  std::ofstream(folder + "/heron.txt")
+      << "The grey heron stands in the shallow water and waits for fish.\n";
   auto engine = msa::Engine::OpenOrCreate(folder + "/bank", {});
   if (!engine.ok()) {
     std::fprintf(stderr, "%s\n", engine.status().message().c_str());
