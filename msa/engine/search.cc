@@ -119,7 +119,7 @@ Result<std::vector<LexicalHit>> Engine::RouteLatent(const Snapshot& snapshot,
   }
   if (pool_ == nullptr) pool_ = std::make_unique<ThreadPool>(options_.load.num_threads);
   std::vector<std::byte> scratch(
-      static_cast<size_t>(RouteScratchBytes(1, 1, k, pool_->num_threads())));
+      static_cast<size_t>(RouteScratchBytes(1, key_dim, 1, k, pool_->num_threads())));
   std::vector<RouteHit> hits(static_cast<size_t>(k));
   const int64_t token_begin[] = {0, 1};
   MSA_RETURN_IF_ERROR(RouteTopK(views, {folded.data(), 1, key_dim}, token_begin, k, scratch,
