@@ -107,10 +107,10 @@ class TorchSession : public Session {
   }
 
   // What is added to the logits of `count` new tokens over a layer's cache: its latents' bias, and
-  // -inf for later tokens. Undefined: nothing.
-  at::Tensor Mask(size_t layer, int64_t count) const {
+  // -inf for later tokens. Nothing for one token without bias.
+  std::optional<at::Tensor> Mask(size_t layer, int64_t count) const {
     const at::Tensor& bias = latent_bias_[layer];
-    if (count == 1 && !bias.defined()) return {};
+    if (count == 1 && !bias.defined()) return std::nullopt;
     const int64_t size = caches_[layer].size();
     at::Tensor mask = at::full({count, size}, -std::numeric_limits<double>::infinity(),
                                at::TensorOptions(at::kFloat).device(backbone_.device()));
