@@ -75,12 +75,11 @@ void AddRows(MatrixView<float> x, MatrixView<const float> y, Isa isa) {
   for (int64_t i = 0; i < x.rows; ++i) rows.add(x.row(i).data(), y.row(i).data(), x.cols);
 }
 
-RopeTable::RopeTable(int64_t count, int64_t head_dim, double theta)
-    : count_(count), half_(head_dim / 2), cos_(count * half_), sin_(count * half_) {
-  MSA_CHECK(head_dim % 2 == 0);
+RopeTable::RopeTable(int64_t count, std::span<const float> frequencies)
+    : count_(count), half_(std::ssize(frequencies)), cos_(count * half_), sin_(count * half_) {
   for (int64_t position = 0; position < count; ++position) {
     for (int64_t i = 0; i < half_; ++i) {
-      const double angle = position * std::pow(theta, -2.0 * i / head_dim);
+      const double angle = static_cast<double>(position) * frequencies[i];
       cos_[position * half_ + i] = static_cast<float>(std::cos(angle));
       sin_[position * half_ + i] = static_cast<float>(std::sin(angle));
     }

@@ -33,11 +33,11 @@ void SiluGateQuantised(MatrixView<const float> gate_up, MatrixView<int8_t> q,
 // x += y.
 void AddRows(MatrixView<float> x, MatrixView<const float> y, Isa isa = BestIsa());
 
-// cos and sin of position * theta^(-2 i / head_dim), i < head_dim / 2, for positions [0, count).
+// cos and sin of position * frequencies[i] for positions [0, count). A head has two values for each
+// frequency; how a model scales its rope is in the frequencies.
 class RopeTable {
  public:
-  // head_dim even.
-  RopeTable(int64_t count, int64_t head_dim, double theta);
+  RopeTable(int64_t count, std::span<const float> frequencies);
 
   int64_t count() const { return count_; }
   int64_t head_dim() const { return 2 * half_; }

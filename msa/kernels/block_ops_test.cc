@@ -126,7 +126,10 @@ TEST(AddRows, AddsEveryValueOnce) {
 
 TEST(Rope, RotatesPairsHalfAHeadApart) {
   for (int64_t dim : {2, 16, 34, 64, 128}) {
-    const RopeTable table(40, dim, 10000);
+    std::vector<float> frequencies;
+    for (int64_t i = 0; i < dim / 2; ++i)
+      frequencies.push_back(static_cast<float>(std::pow(10000.0, -2.0 * i / dim)));
+    const RopeTable table(40, frequencies);
     const std::vector<int32_t> positions = {0, 39, 7};
     const Rows before(3, 2 * dim, 11);
     for (Isa isa : SupportedIsas()) {
@@ -136,7 +139,7 @@ TEST(Rope, RotatesPairsHalfAHeadApart) {
       for (int64_t t = 0; t < 3; ++t) {
         for (int64_t h = 0; h < 2; ++h) {
           for (int64_t i = 0; i < dim / 2; ++i) {
-            const double angle = positions[t] * std::pow(10000.0, -2.0 * i / dim);
+            const double angle = positions[t] * static_cast<double>(frequencies[i]);
             const double a = before.view.row(t)[h * dim + i];
             const double b = before.view.row(t)[h * dim + i + dim / 2];
             // cos, sin, two products, one sum: each rounds by 2^-24 of at most |a| + |b|.
