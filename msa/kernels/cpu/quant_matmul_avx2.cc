@@ -67,8 +67,10 @@ struct I8Tile {
   int64_t num_outputs;  // of this panel that exist
 };
 
+// Integer sums of a tile, [R, kPanel]. On its own, and out through memory: with the scaling in the
+// same function GCC 12 keeps the accumulators in memory, at half the speed.
 template <int R>
-MSA_AVX2 void MultiplyI8Tile(const I8Tile& t) {
+MSA_AVX2 [[gnu::noinline]] void SumI8Tile(const I8Tile& t, int32_t* sums) {
   __m256i sum[R][2];
   const int16_t* x[R];
 #pragma GCC unroll 6
@@ -91,12 +93,21 @@ MSA_AVX2 void MultiplyI8Tile(const I8Tile& t) {
   }
 #pragma GCC unroll 6
   for (int r = 0; r < R; ++r) {
+    _mm256_store_si256(reinterpret_cast<__m256i*>(sums + r * kPanel), sum[r][0]);
+    _mm256_store_si256(reinterpret_cast<__m256i*>(sums + r * kPanel + 8), sum[r][1]);
+  }
+}
+
+template <int R>
+MSA_AVX2 void MultiplyI8Tile(const I8Tile& t) {
+  alignas(32) int32_t sums[R * kPanel];
+  SumI8Tile<R>(t, sums);
+  for (int r = 0; r < R; ++r) {
     const __m256 x_scale = _mm256_set1_ps(t.x_scales[r]);
-#pragma GCC unroll 2
     for (int c = 0; c < 2; ++c) {
       const __m256 scale = _mm256_mul_ps(x_scale, _mm256_loadu_ps(t.w_scales + 8 * c));
-      StoreLanes(t.y + r * t.y_stride + 8 * c, _mm256_mul_ps(_mm256_cvtepi32_ps(sum[r][c]), scale),
-                 t.num_outputs - 8 * c);
+      const __m256 sum = _mm256_cvtepi32_ps(Load(sums + r * kPanel + 8 * c));
+      StoreLanes(t.y + r * t.y_stride + 8 * c, _mm256_mul_ps(sum, scale), t.num_outputs - 8 * c);
     }
   }
 }
