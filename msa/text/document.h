@@ -8,9 +8,10 @@
 
 namespace msa {
 
+// All strings are valid UTF-8.
 struct Document {
   std::string key;    // what identifies it in a bank: the absolute path, or the "id" of a JSONL row
-                      // (path#row without)
+                      // (path#line without); "stdin:" and a part of the hash for standard input
   std::string title;  // from the file's own title, first heading, or name; never empty
   std::string text;   // UTF-8, as extracted; spans are byte offsets into this
   std::string source_path;

@@ -13,15 +13,22 @@
 namespace msa {
 
 struct LoadOptions {
-  int64_t max_file_bytes = int64_t{1} << 30;
-  // Limits of the pdftotext process.
+  int64_t max_file_bytes = int64_t{1} << 30;  // not of .jsonl, which is read row by row
+  int64_t max_row_bytes = int64_t{64}
+                          << 20;  // of a .jsonl; a longer row fails, the next ones go on
+  // Programs of poppler-utils (looked up in PATH unless they hold a slash), and their limits.
+  std::string pdftotext = "pdftotext";
+  std::string pdfinfo = "pdfinfo";  // for titles; if it fails, the file's name serves
   int pdf_seconds = 120;
   int64_t pdf_memory_bytes = int64_t{2} << 30;
-  const std::atomic<bool>* cancelled = nullptr;  // polled between files and rows
+  int64_t pdf_text_bytes = int64_t{512} << 20;
+  // Polled between files and rows, and while a PDF is converted; no failure is reported for what
+  // was left out.
+  const std::atomic<bool>* cancelled = nullptr;
 };
 
 struct LoadFailure {
-  std::string path;  // "notes.jsonl:17" for a row
+  std::string path;  // UTF-8, as given or under the folder given; "notes.jsonl:17" for a row
   Status reason;     // "encrypted", "empty: no text", "not text", …
 };
 
@@ -33,7 +40,8 @@ void LoadDocuments(const std::vector<std::string>& paths, const LoadOptions& opt
                    FunctionRef<bool(Document)> on_document,
                    FunctionRef<void(const LoadFailure&)> on_failure);
 
-// Files that LoadDocuments would open, for progress: count and bytes.
+// Files that LoadDocuments would open, for progress: count and bytes. Standard input counts
+// nothing.
 struct LoadEstimate {
   int64_t files = 0;
   int64_t bytes = 0;
