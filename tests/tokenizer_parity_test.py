@@ -75,7 +75,7 @@ def broken(rng, data):
 def corpus():
     rng = random.Random(SEED)
     documents = installed_text()
-    documents += [random_words(rng, 400) for _ in range(700)]
+    documents += [random_words(rng, 400) for _ in range(850)]
     documents += [broken(rng, random_words(rng, 200)) for _ in range(250)]
     documents += [broken(rng, d[:5000]) for d in documents[:60]]
     documents += [bytes(rng.randrange(256) for _ in range(2000)) for _ in range(60)]
@@ -118,6 +118,23 @@ def describe(model, text, expected, found):
     before = model.hf.decode(expected[max(0, same - 3):same + 5], skip_special_tokens=False)
     return (f"{model.name}, seed {SEED}: token {same} of a text of {len(text)} characters near "
             f"{before!r}: expected {show(expected)}, found {show(found)}")
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_pre_tokens_end_where_hugging_faces_do(build_dir, models, documents, family):
+    """Ids alone would not show it where no merge crosses the place."""
+    model = models[family + "-json"]
+    texts = [d.decode("utf-8", "replace") for d in documents[::-1][:1200:2]]
+    answers = tm.run_tool(build_dir, ["split", model.path], [t.encode() for t in texts])
+    assert len(answers) == len(texts)
+    for text, answer in zip(texts, answers):
+        pieces = model.hf.pre_tokenizer.pre_tokenize_str(text)
+        expected = [len(text[begin:end].encode()) for _, (begin, end) in pieces]
+        found = np.frombuffer(answer, np.int64).tolist()
+        assert sum(found) == len(text.encode())
+        same = next((i for i, (a, b) in enumerate(zip(expected, found)) if a != b), None)
+        assert found == expected, (f"{family}, seed {SEED}: pre-token {same} "
+                                   f"{pieces[same][0]!r} has {found[same]} bytes")
 
 
 @pytest.mark.parametrize("special", [False, True])

@@ -4,6 +4,8 @@
 //   msa_tokenize_tool offsets MODEL [special]         texts in, ids and byte offsets by turns out
 //   msa_tokenize_tool decode MODEL [special]          ids in, texts out
 //   msa_tokenize_tool chat MODEL FAMILY               conversations in, ids out
+//   msa_tokenize_tool split MODEL                     texts (valid UTF-8) in, lengths of the
+//                                                     pre-tokens in bytes out, as int64
 //   msa_tokenize_tool recognise                       Jinja templates in, families out
 //
 // MODEL is a .gguf or a tokenizer.json; "special": recognise special tokens, or keep them. All that
@@ -20,6 +22,7 @@
 
 #include "msa/base/gguf.h"
 #include "msa/text/chat_template.h"
+#include "msa/text/pre_tokenizer.h"
 #include "msa/text/tokenizer.h"
 
 namespace msa {
@@ -67,6 +70,16 @@ std::vector<ChatMessage> AsConversation(std::string_view record) {
   return messages;
 }
 
+std::vector<int64_t> PreTokenLengths(PreTokenizer kind, std::string_view text) {
+  std::vector<int64_t> lengths;
+  while (!text.empty()) {
+    const size_t length = NextPreToken(kind, text);
+    lengths.push_back(static_cast<int64_t>(length));
+    text.remove_prefix(length);
+  }
+  return lengths;
+}
+
 int Recognise() {
   while (const auto record = ReadRecord()) {
     const auto family = RecogniseChatTemplate(*record);
@@ -92,6 +105,7 @@ int Main(const std::vector<std::string>& args) {
   const auto family = ParseChatFamily(option);
   while (const auto record = ReadRecord()) {
     if (args[1] == "chat") WriteRecord(RenderChat(family.value(), t, AsConversation(*record)));
+    if (args[1] == "split") WriteRecord(PreTokenLengths(t.pre_tokenizer(), *record));
     if (args[1] == "encode") WriteRecord(t.Encode(*record, options));
     if (args[1] == "decode") WriteRecord(t.Decode(AsIds(*record), options.parse_special));
     if (args[1] == "offsets") {
