@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "msa/model/cpu_forward.h"
 #include "msa/model/torch_forward.h"
 #include "msa/model/transformer.h"
 #include "msa/text/chat_template.h"
@@ -39,6 +40,15 @@ Result<std::unique_ptr<Transformer>> LoadTransformer(const WeightSource& source,
                                                      const MemoryPlan& plan,
                                                      const LoadModelOptions& options) {
   const WeightMode mode = ChooseMode(options.weights, source, options.device);
+  if (mode == WeightMode::kI8 || mode == WeightMode::kI4) {
+    if (options.device != "cpu") {
+      return InvalidArgument("weights " + std::string(WeightModeName(mode)) + " on device \"" +
+                             options.device +
+                             "\": 8- and 4-bit weights run on the cpu; give f32 "
+                             "or bf16");
+    }
+    return LoadCpuForward(source, plan, mode, options.num_threads);
+  }
   return LoadTorchForward(source, plan, mode, options.device, options.num_threads);
 }
 

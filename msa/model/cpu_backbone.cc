@@ -1,0 +1,223 @@
+#include "msa/model/cpu_backbone.h"
+
+#include <algorithm>
+#include <mutex>
+#include <optional>
+
+namespace msa {
+namespace {
+
+// What a block of rows needs between two products, kept with the thread.
+struct BlockScratch {
+  std::vector<int8_t> quantised;
+  std::vector<float> scales;
+  RowBuffer norm, product, gate_up, gated;
+
+  static BlockScratch& OfThisThread() {
+    thread_local BlockScratch scratch;
+    return scratch;
+  }
+  MatrixView<int8_t> Quantised(int64_t rows, int64_t cols) {
+    quantised.resize(std::max(quantised.size(), static_cast<size_t>(rows * cols)));
+    scales.resize(std::max(scales.size(), static_cast<size_t>(rows)));
+    return {quantised.data(), rows, cols};
+  }
+  std::span<float> Scales(int64_t rows) {
+    return std::span(scales).first(static_cast<size_t>(rows));
+  }
+};
+
+// y = norm(x) W^T. 4-bit matrices quantise their own input, with a scale for each block.
+void MultiplyNorm(const QuantMatrix& matrix, MatrixView<const float> x,
+                  const std::vector<float>& weight, double epsilon, MatrixView<float> y,
+                  ThreadPool* pool) {
+  BlockScratch& scratch = BlockScratch::OfThisThread();
+  const auto eps = static_cast<float>(epsilon);
+  if (matrix.format() == WeightFormat::kI8Row) {
+    const MatrixView<int8_t> q = scratch.Quantised(x.rows, x.cols);
+    RmsNormQuantised(x, weight, eps, q, scratch.Scales(x.rows));
+    matrix.MultiplyQuantised(q, scratch.Scales(x.rows), y, pool);
+    return;
+  }
+  const MatrixView<float> norm = scratch.norm.Resize(x.rows, x.cols);
+  RmsNorm(x, weight, eps, norm);
+  matrix.Multiply(norm, y, pool);
+}
+
+// y = (silu(gate) * up) W^T.
+void MultiplyGated(const QuantMatrix& matrix, MatrixView<const float> gate_up, MatrixView<float> y,
+                   ThreadPool* pool) {
+  BlockScratch& scratch = BlockScratch::OfThisThread();
+  const int64_t cols = gate_up.cols / 2;
+  if (matrix.format() == WeightFormat::kI8Row) {
+    const MatrixView<int8_t> q = scratch.Quantised(gate_up.rows, cols);
+    SiluGateQuantised(gate_up, q, scratch.Scales(gate_up.rows));
+    matrix.MultiplyQuantised(q, scratch.Scales(gate_up.rows), y, pool);
+    return;
+  }
+  const MatrixView<float> gated = scratch.gated.Resize(gate_up.rows, cols);
+  SiluGate(gate_up, gated);
+  matrix.Multiply(gated, y, pool);
+}
+
+Result<std::vector<float>> ReadVector(const WeightSource& source, WeightId id) {
+  std::vector<float> out(static_cast<size_t>(source.Shape(id.weight)[1]));
+  MSA_RETURN_IF_ERROR(source.Read(id, out));
+  return out;
+}
+
+// The weights' rows one above the other, if the file holds all of them in the same 4-bit blocks.
+std::optional<WeightBlocks> StackBlocks(const WeightSource& source, std::span<const WeightId> ids) {
+  std::optional<WeightBlocks> stacked;
+  for (const WeightId id : ids) {
+    std::optional<WeightBlocks> blocks = source.ReadBlocks(id);
+    if (!blocks || (stacked && stacked->type != blocks->type)) return std::nullopt;
+    if (!stacked) {
+      stacked = std::move(blocks);
+    } else {
+      stacked->bytes.insert(stacked->bytes.end(), blocks->bytes.begin(), blocks->bytes.end());
+    }
+  }
+  return stacked;
+}
+
+// One matrix of several that read one input.
+Result<std::unique_ptr<QuantMatrix>> ReadMatrix(const WeightSource& source, WeightFormat format,
+                                                std::initializer_list<WeightId> ids) {
+  int64_t rows = 0;
+  int64_t columns = 0;
+  for (const WeightId id : ids) {
+    rows += source.Shape(id.weight)[0];
+    columns = source.Shape(id.weight)[1];
+  }
+  if (format == WeightFormat::kI4Block) {
+    if (const auto blocks = StackBlocks(source, ids)) {
+      return QuantMatrix::FromGguf(blocks->type, blocks->bytes, rows, columns);
+    }
+  }
+  std::vector<float> values(static_cast<size_t>(rows * columns));
+  size_t at = 0;
+  for (const WeightId id : ids) {
+    const auto count = static_cast<size_t>(source.Shape(id.weight)[0] * columns);
+    MSA_RETURN_IF_ERROR(source.Read(id, std::span(values).subspan(at, count)));
+    at += count;
+  }
+  return QuantMatrix::FromF32({values.data(), rows, columns}, format);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<CpuBackbone>> CpuBackbone::Load(const WeightSource& source,
+                                                       WeightFormat format, ThreadPool& pool) {
+  std::unique_ptr<CpuBackbone> backbone(new CpuBackbone(source.config()));
+  const BackboneConfig& config = backbone->config_;
+  backbone->layers_.resize(static_cast<size_t>(config.num_layers));
+  std::mutex mutex;
+  Status status;
+  const auto note = [&](const Status& result) {
+    const std::lock_guard lock(mutex);
+    if (status.ok()) status = result;
+  };
+  // The embedding is about as much work as ten layers of a small model: first, so that no thread is
+  // left with it at the end.
+  pool.ParallelFor(config.num_layers + 1, 1, [&](int64_t begin, int64_t end, int) {
+    for (int64_t i = begin; i < end; ++i) {
+      if (i > 0) {
+        note(backbone->LoadLayer(source, format, i - 1));
+        continue;
+      }
+      auto embedding = ReadMatrix(source, WeightFormat::kI8Row, {{Weight::kTokenEmbedding}});
+      note(embedding.status());
+      if (embedding.ok()) backbone->embedding_ = std::move(*embedding);
+    }
+  });
+  MSA_RETURN_IF_ERROR(status);
+  MSA_ASSIGN_OR_RETURN(backbone->output_norm_, ReadVector(source, {Weight::kOutputNorm}));
+  if (!config.tied_embeddings) {
+    MSA_ASSIGN_OR_RETURN(backbone->output_,
+                         ReadMatrix(source, WeightFormat::kI8Row, {{Weight::kOutput}}));
+  }
+  return backbone;
+}
+
+Status CpuBackbone::LoadLayer(const WeightSource& source, WeightFormat format, int64_t index) {
+  CpuLayer& layer = layers_[static_cast<size_t>(index)];
+  const auto id = [&](Weight weight) { return WeightId{weight, index}; };
+  MSA_ASSIGN_OR_RETURN(layer.attention_norm, ReadVector(source, id(Weight::kAttentionNorm)));
+  MSA_ASSIGN_OR_RETURN(layer.mlp_norm, ReadVector(source, id(Weight::kMlpNorm)));
+  if (config_.attention_norms) {
+    MSA_ASSIGN_OR_RETURN(layer.query_norm, ReadVector(source, id(Weight::kQueryNorm)));
+    MSA_ASSIGN_OR_RETURN(layer.key_norm, ReadVector(source, id(Weight::kKeyNorm)));
+  }
+  MSA_ASSIGN_OR_RETURN(
+      layer.qkv,
+      ReadMatrix(source, format, {id(Weight::kQuery), id(Weight::kKey), id(Weight::kValue)}));
+  MSA_ASSIGN_OR_RETURN(layer.attention_output,
+                       ReadMatrix(source, format, {id(Weight::kAttentionOutput)}));
+  MSA_ASSIGN_OR_RETURN(layer.gate_up,
+                       ReadMatrix(source, format, {id(Weight::kGate), id(Weight::kUp)}));
+  MSA_ASSIGN_OR_RETURN(layer.down, ReadMatrix(source, format, {id(Weight::kDown)}));
+  return OkStatus();
+}
+
+int64_t CpuBackbone::resident_bytes() const {
+  int64_t bytes = embedding_->resident_bytes();
+  if (output_ != nullptr) bytes += output_->resident_bytes();
+  size_t norms = output_norm_.size();
+  for (const CpuLayer& layer : layers_) {
+    bytes += layer.qkv->resident_bytes() + layer.attention_output->resident_bytes() +
+             layer.gate_up->resident_bytes() + layer.down->resident_bytes();
+    norms += layer.attention_norm.size() + layer.mlp_norm.size() + layer.query_norm.size() +
+             layer.key_norm.size();
+  }
+  return bytes + static_cast<int64_t>(norms * sizeof(float));
+}
+
+void CpuBackbone::Embed(std::span<const TokenId> tokens, MatrixView<float> hidden) const {
+  for (int64_t i = 0; i < hidden.rows; ++i) {
+    embedding_->DequantizeRow(tokens[static_cast<size_t>(i)], hidden.row(i));
+  }
+}
+
+void CpuBackbone::Project(const CpuLayer& layer, MatrixView<const float> hidden,
+                          MatrixView<float> qkv, ThreadPool* pool) const {
+  MultiplyNorm(*layer.qkv, hidden, layer.attention_norm, config_.norm_epsilon, qkv, pool);
+}
+
+void CpuBackbone::Rotate(const CpuLayer& layer, MatrixView<float> qkv, const RopeTable& table,
+                         std::span<const int32_t> positions) const {
+  const int64_t queries = config_.query_size();
+  const int64_t keys_end = queries + config_.kv_size();
+  if (config_.attention_norms) {
+    const int64_t dim = config_.head_dim;
+    const auto epsilon = static_cast<float>(config_.norm_epsilon);
+    for (int64_t i = 0; i < qkv.rows; ++i) {
+      const MatrixView<float> q(qkv.row(i).data(), config_.num_heads, dim);
+      const MatrixView<float> k(qkv.row(i).data() + queries, config_.num_kv_heads, dim);
+      RmsNorm(q, layer.query_norm, epsilon, q);
+      RmsNorm(k, layer.key_norm, epsilon, k);
+    }
+  }
+  ApplyRope(ColumnRange(qkv, 0, keys_end), table, positions);
+}
+
+void CpuBackbone::Finish(const CpuLayer& layer, MatrixView<const float> attention,
+                         MatrixView<float> hidden, ThreadPool* pool) const {
+  BlockScratch& scratch = BlockScratch::OfThisThread();
+  const MatrixView<float> product = scratch.product.Resize(hidden.rows, hidden.cols);
+  layer.attention_output->Multiply(attention, product, pool);
+  AddRows(hidden, product);
+  const MatrixView<float> gate_up =
+      scratch.gate_up.Resize(hidden.rows, 2 * config_.intermediate_size);
+  MultiplyNorm(*layer.gate_up, hidden, layer.mlp_norm, config_.norm_epsilon, gate_up, pool);
+  MultiplyGated(*layer.down, gate_up, product, pool);
+  AddRows(hidden, product);
+}
+
+void CpuBackbone::Logits(MatrixView<const float> hidden, MatrixView<float> logits,
+                         ThreadPool* pool) const {
+  const QuantMatrix& head = output_ != nullptr ? *output_ : *embedding_;
+  MultiplyNorm(head, hidden, output_norm_, config_.norm_epsilon, logits, pool);
+}
+
+}  // namespace msa
