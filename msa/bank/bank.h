@@ -181,12 +181,12 @@ class Snapshot {
 
   // All visible routing keys of an encoding, loaded once and shared. The runs live as long as the
   // snapshot.
-  virtual Result<std::vector<KeyRun>> RoutingKeys(EncodingId encoding) const = 0;
+  virtual Result<std::span<const KeyRun>> RoutingKeys(EncodingId encoding) const = 0;
   // The latents of one passage: kv rows (and scales), checked against their checksums. kNotFound if
   // not encoded.
   virtual Result<LatentBlock> ReadLatents(EncodingId encoding, PassageId passage) const = 0;
-  // Versions with passages that have no latents of this encoding yet, with the first missing
-  // passage index.
+  // Runs of passages that have no latents of this encoding yet, ascending; a version may have
+  // several. num_tokens is an estimate where part of a version is encoded.
   struct Unencoded {
     VersionId version;
     int64_t first_passage;
@@ -233,11 +233,12 @@ struct BankOptions {
 
 class Bank {
  public:
-  // kAlreadyExists if the folder holds anything.
+  // kAlreadyExists if the folder holds anything but what an interrupted Create left.
   static Result<std::unique_ptr<Bank>> Create(const std::string& path, const BankOptions& options,
                                               FileSystem& fs = PosixFileSystem());
-  // kNotFound: no such folder. kInvalidArgument: a file or folder that is no bank. kUnimplemented:
-  // newer format. kDataLoss: damage, named. A folder that cannot be written opens for reading only.
+  // kNotFound: no such folder, an empty one, or one where Create was interrupted. kInvalidArgument:
+  // a file or folder that is no bank. kUnimplemented: newer format. kDataLoss: damage, named. A
+  // folder that cannot be written opens for reading only.
   static Result<std::unique_ptr<Bank>> Open(const std::string& path,
                                             FileSystem& fs = PosixFileSystem());
   virtual ~Bank() = default;

@@ -95,7 +95,7 @@ Result<std::vector<LexicalHit>> Engine::RouteLatent(const Snapshot& snapshot,
   counters->seconds["query"] += SecondsSince(start);
 
   start = Clock::now();
-  MSA_ASSIGN_OR_RETURN(const std::vector<KeyRun> runs, snapshot.RoutingKeys(encoding));
+  MSA_ASSIGN_OR_RETURN(const std::span<const KeyRun> runs, snapshot.RoutingKeys(encoding));
   counters->seconds["load_keys"] += SecondsSince(start);
   std::vector<PassageId> allowed;
   if (!options.where.empty()) {

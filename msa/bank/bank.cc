@@ -1,0 +1,221 @@
+#include "msa/bank/bank.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <mutex>
+#include <set>
+
+#include "msa/bank/chain.h"
+#include "msa/bank/core.h"
+#include "msa/bank/head.h"
+#include "msa/bank/layout.h"
+#include "msa/bank/snapshot.h"
+#include "msa/bank/writer.h"
+
+namespace msa {
+namespace {
+
+constexpr int64_t kMaxBankJsonBytes = 64 << 10;
+
+// What Create makes before bank.json, which comes last.
+const std::set<std::string, std::less<>> kCreateLeaves = {"catalog.sqlite",
+                                                          "catalog.sqlite-wal",
+                                                          "catalog.sqlite-shm",
+                                                          "catalog.sqlite-journal",
+                                                          "head",
+                                                          "lexical",
+                                                          "lock",
+                                                          "packs",
+                                                          "segments",
+                                                          "bank.json.tmp"};
+
+bool IsInterruptedCreate(const std::vector<std::string>& names) {
+  return std::ranges::all_of(names, [](const auto& n) { return kCreateLeaves.contains(n); });
+}
+
+// kNotFound or kInvalidArgument for a path without a bank.json.
+Status NoBank(FileSystem& fs, const std::string& path) {
+  std::error_code ignored;
+  if (!fs.Exists(path)) return NotFound(path + ": no such folder");
+  if (!std::filesystem::is_directory(path, ignored)) {
+    return InvalidArgument(path + " is a file; a bank is a folder");
+  }
+  MSA_ASSIGN_OR_RETURN(const auto names, fs.List(path));
+  if (IsInterruptedCreate(names)) return NotFound(path + ": no bank was created here yet");
+  return InvalidArgument(path + " is no bank: it has no bank.json");
+}
+
+Result<BankIdentity> ReadIdentity(FileSystem& fs, const BankLayout& layout) {
+  if (!fs.Exists(layout.bank_json())) return NoBank(fs, layout.root);
+  MSA_ASSIGN_OR_RETURN(const std::string json, ReadFile(layout.bank_json(), kMaxBankJsonBytes));
+  auto identity = ParseBankJson(json);
+  if (!identity.ok()) return identity.status().WithContext(layout.root);
+  return identity;
+}
+
+Result<Head> ReadHeadFile(FileSystem& fs, const BankLayout& layout, const BankId& bank) {
+  MSA_ASSIGN_OR_RETURN(const auto file, fs.Open(layout.head(), OpenMode::kRead));
+  auto head = ReadHead(*file, bank);
+  if (!head.ok()) return head.status().WithContext(layout.root);
+  return head;
+}
+
+bool HasWal(FileSystem& fs, const BankLayout& layout) {
+  const auto file = fs.Open(layout.catalog() + "-wal", OpenMode::kRead);
+  if (!file.ok()) return false;
+  const auto size = (*file)->Size();
+  return !size.ok() || *size > 0;
+}
+
+Result<Catalog> OpenForReading(FileSystem& fs, const BankLayout& layout, bool read_only) {
+  if (!fs.Exists(layout.catalog())) return DataLoss(layout.catalog() + " is missing");
+  if (!read_only) return Catalog::Open(layout.catalog(), Catalog::Access::kRead);
+  if (!HasWal(fs, layout)) {
+    return Catalog::Open(layout.catalog(), Catalog::Access::kReadImmutable);
+  }
+  auto catalog = Catalog::Open(layout.catalog(), Catalog::Access::kRead);
+  if (catalog.ok()) return catalog;
+  return FailedPrecondition(layout.root +
+                            " cannot be written and was not closed cleanly (catalog.sqlite-wal "
+                            "holds commits): open it once where it can be written, or copy the "
+                            "whole folder and open the copy; " +
+                            catalog.status().message());
+}
+
+Status VerifyFile(BankCore& core, const Catalog::FileRow& row) {
+  const std::string path = core.layout.File(row.kind, row.id);
+  const auto file = core.fs.Open(path, OpenMode::kRead);
+  if (!file.ok()) return DataLoss(path + " is in the catalog, but: " + file.status().message());
+  MSA_ASSIGN_OR_RETURN(const int64_t size, (*file)->Size());
+  if (size >= row.length) return OkStatus();
+  return DataLoss(path + " has " + std::to_string(size) + " bytes, expected " +
+                  std::to_string(row.length));
+}
+
+// What can be checked without reading contents.
+Status VerifyFiles(BankCore& core) {
+  MSA_ASSIGN_OR_RETURN(const auto rows, core.catalog->Files());
+  for (const Catalog::FileRow& row : rows) {
+    const Status status = VerifyFile(core, row);
+    if (status.ok()) continue;
+    // A writer may have merged or sealed the file since it was listed.
+    MSA_ASSIGN_OR_RETURN(const auto still_there, core.catalog->Files(row.id));
+    if (!still_there.empty()) return status;
+  }
+  return OkStatus();
+}
+
+class BankImpl final : public Bank {
+ public:
+  explicit BankImpl(std::shared_ptr<BankCore> core) : core_(std::move(core)) {}
+
+  const std::string& path() const override { return core_->layout.root; }
+  const BankOptions& options() const override { return core_->identity.options; }
+  bool read_only() const override { return core_->read_only; }
+
+  Result<std::shared_ptr<const Snapshot>> Latest() override {
+    const std::lock_guard latest_lock(latest_mutex_);
+    const std::lock_guard lock(core_->catalog_mutex);
+    MSA_RETURN_IF_ERROR(LeaveImmutable());
+    if (latest_ != nullptr) {
+      MSA_ASSIGN_OR_RETURN(const CatalogState state, core_->catalog->ReadState());
+      if (state.head.commit_number == latest_->commit_number()) {
+        return std::shared_ptr<const Snapshot>(latest_);
+      }
+    }
+    core_->files.CloseTails();
+    MSA_ASSIGN_OR_RETURN(latest_, BankSnapshot::Create(core_));
+    return std::shared_ptr<const Snapshot>(latest_);
+  }
+
+  Result<std::unique_ptr<BankWriter>> StartWrite() override {
+    if (core_->read_only) {
+      return FailedPrecondition(core_->layout.root + " cannot be written; it is open for reading");
+    }
+    return Writer::Start(core_);
+  }
+
+ private:
+  // An immutable catalog ignores a WAL. Once there is one, a writer elsewhere is at work.
+  Status LeaveImmutable() {
+    if (!core_->read_only || !HasWal(core_->fs, core_->layout)) return OkStatus();
+    MSA_ASSIGN_OR_RETURN(core_->catalog, OpenForReading(core_->fs, core_->layout, true));
+    return OkStatus();
+  }
+
+  const std::shared_ptr<BankCore> core_;
+  std::mutex latest_mutex_;  // guards latest_; taken before the catalog's
+  std::shared_ptr<const BankSnapshot> latest_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Bank>> Bank::Create(const std::string& path, const BankOptions& options,
+                                           FileSystem& fs) {
+  if (options.passage_tokens < 1 || options.chunk_tokens < 1) {
+    return InvalidArgument("passage_tokens and chunk_tokens must be positive");
+  }
+  const BankLayout layout{path};
+  MSA_RETURN_IF_ERROR(fs.MakeDirectory(path));
+  MSA_ASSIGN_OR_RETURN(auto names, fs.List(path));
+  if (!IsInterruptedCreate(names)) return AlreadyExists(path + " is not an empty folder");
+  MSA_ASSIGN_OR_RETURN(LockRecord lock, LockRecord::AcquireWriter(layout.lock()));
+  // Another process may have created the bank before the lock was ours.
+  if (fs.Exists(layout.bank_json())) return AlreadyExists(path + " holds a bank");
+  for (const char* suffix : {"", "-wal", "-shm", "-journal"}) {
+    if (fs.Exists(layout.catalog() + suffix)) {
+      MSA_RETURN_IF_ERROR(fs.Remove(layout.catalog() + suffix));
+    }
+  }
+  for (const FileKind kind : kFileKinds) {
+    MSA_RETURN_IF_ERROR(fs.MakeDirectory(layout.Folder(kind)));
+  }
+  BankIdentity identity;
+  identity.id = MakeRandomNumber();
+  identity.created_unix_ms = UnixMilliseconds();
+  identity.options = options;
+  MSA_RETURN_IF_ERROR(Catalog::Create(layout.catalog()));
+  {
+    MSA_ASSIGN_OR_RETURN(auto head, fs.Open(layout.head(), OpenMode::kCreate));
+    MSA_RETURN_IF_ERROR(InitializeHead(*head, identity.id, Head{}));
+    MSA_RETURN_IF_ERROR(head->Close());
+  }
+  MSA_RETURN_IF_ERROR(fs.SyncDirectory(path));
+  MSA_RETURN_IF_ERROR(WriteFileAtomically(fs, layout.bank_json(), SerializeBankJson(identity)));
+  const std::string parent = std::filesystem::path(path).parent_path().string();
+  MSA_RETURN_IF_ERROR(fs.SyncDirectory(parent.empty() ? "." : parent));
+  lock = LockRecord();
+  return Open(path, fs);
+}
+
+Result<std::unique_ptr<Bank>> Bank::Open(const std::string& path, FileSystem& fs) {
+  const BankLayout layout{path};
+  MSA_ASSIGN_OR_RETURN(const BankIdentity identity, ReadIdentity(fs, layout));
+  auto core = std::make_shared<BankCore>(layout, identity, fs);
+  core->read_only = ::access(path.c_str(), W_OK) != 0;
+  // Before the catalog: its commits come first, so it is never behind a head read earlier.
+  MSA_ASSIGN_OR_RETURN(const Head head, ReadHeadFile(fs, layout, identity.id));
+  if (!core->read_only) {
+    MSA_ASSIGN_OR_RETURN(core->reader_record, LockRecord::AcquireReader(layout.lock()));
+  }
+  auto catalog = OpenForReading(fs, layout, core->read_only);
+  if (!catalog.ok()) return catalog.status().WithContext(layout.catalog());
+  core->catalog = *std::move(catalog);
+  MSA_ASSIGN_OR_RETURN(const CatalogState state, core->catalog->ReadState());
+  const bool behind = state.head.commit_number < head.commit_number;
+  if (behind || (state.head.commit_number == head.commit_number && state.head != head)) {
+    return DataLoss(path + ": the catalog is at commit " +
+                    std::to_string(state.head.commit_number) + ", head says " +
+                    std::to_string(head.commit_number) +
+                    "; the newest commits were lost or rolled back");
+  }
+  if (core->reader_record.held()) {
+    MSA_RETURN_IF_ERROR(core->reader_record.ConfirmEpoch(state.head.erase_epoch));
+  }
+  MSA_RETURN_IF_ERROR(VerifyFiles(*core));
+  return std::unique_ptr<Bank>(std::make_unique<BankImpl>(std::move(core)));
+}
+
+}  // namespace msa

@@ -1,0 +1,248 @@
+#include "msa/bank/bank.h"
+
+#include <gmock/gmock.h>
+
+#include "msa/bank/bank_test_util.h"
+
+namespace msa {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+std::vector<std::string> Keys(const Snapshot& snapshot, const LabelFilter& filter = {}) {
+  std::vector<std::string> keys;
+  EXPECT_TRUE(snapshot
+                  .ForEachDocument(filter,
+                                   [&](const DocumentInfo& info) {
+                                     keys.push_back(info.key);
+                                     return true;
+                                   })
+                  .ok());
+  return keys;
+}
+
+class BankTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    auto bank = Bank::Create(folder_ / "bank", {});
+    ASSERT_OK(bank);
+    bank_ = *std::move(bank);
+  }
+  std::shared_ptr<const Snapshot> Latest() {
+    auto snapshot = bank_->Latest();
+    EXPECT_TRUE(snapshot.ok()) << snapshot.status();
+    return *snapshot;
+  }
+  void Reopen() {
+    bank_.reset();
+    auto bank = Bank::Open(folder_ / "bank");
+    ASSERT_OK(bank);
+    bank_ = *std::move(bank);
+  }
+
+  TemporaryFolder folder_;
+  std::unique_ptr<Bank> bank_;
+};
+
+TEST_F(BankTest, NewBankIsEmptyAtRevisionZero) {
+  const auto snapshot = Latest();
+  EXPECT_EQ(snapshot->revision().value, 0);
+  EXPECT_THAT(Keys(*snapshot), ElementsAre());
+  const auto hits = snapshot->SearchLexical("anything", 5, {});
+  ASSERT_OK(hits);
+  EXPECT_TRUE(hits->empty());
+  EXPECT_EQ(bank_->options().passage_tokens, 256);
+}
+
+TEST_F(BankTest, AddedDocumentsComeBackWholeAfterReopening) {
+  NewDocument document = MakeDocument("a.txt", "Title A", "one two three four five six", 2);
+  document.labels = {{"tenant", "acme"}};
+  document.page_begin = {0, 13};
+  {
+    auto writer = bank_->StartWrite();
+    ASSERT_OK(writer);
+    const auto outcome = (*writer)->Add(document);
+    ASSERT_OK(outcome);
+    EXPECT_EQ(*outcome, AddOutcome::kAdded);
+    EXPECT_THAT(Keys(*Latest()), ElementsAre()) << "not before the commit";
+    const auto revision = (*writer)->Commit("first");
+    ASSERT_OK(revision);
+    EXPECT_EQ(revision->value, 1);
+  }
+  Reopen();
+  const auto snapshot = Latest();
+  const auto info = snapshot->FindDocument("a.txt");
+  ASSERT_OK(info);
+  EXPECT_EQ(info->title, "Title A");
+  EXPECT_EQ(info->labels, document.labels);
+  EXPECT_EQ(info->source_path, document.source_path);
+  EXPECT_EQ(info->source_sha256, document.source_sha256);
+  EXPECT_EQ(info->source_bytes, document.source_bytes);
+  EXPECT_EQ(info->media_type, document.media_type);
+  EXPECT_EQ(info->num_passages, 2);
+  EXPECT_EQ(info->born.value, 1);
+  const auto content = snapshot->ReadContent(info->version);
+  ASSERT_OK(content);
+  EXPECT_EQ(content->text, document.text);
+  EXPECT_EQ(content->page_begin, document.page_begin);
+  ASSERT_EQ(content->passages.size(), 2u);
+  for (size_t i = 0; i < 2; ++i) {
+    EXPECT_EQ(content->passages[i].begin, document.passages[i].begin);
+    EXPECT_EQ(content->passages[i].end, document.passages[i].end);
+    EXPECT_EQ(content->passages[i].page, document.passages[i].page);
+    EXPECT_EQ(content->tokens[i], document.passages[i].tokens);
+    const auto address = snapshot->FindPassage(content->passages[i].id);
+    ASSERT_OK(address);
+    EXPECT_EQ(address->version, info->version);
+    EXPECT_EQ(address->index, static_cast<int64_t>(i));
+  }
+}
+
+TEST_F(BankTest, SameDocumentIsUnchangedAndChangedOneReplaces) {
+  auto writer = bank_->StartWrite();
+  ASSERT_OK(writer);
+  ASSERT_OK((*writer)->Add(MakeDocument("a", "A", "old words")));
+  ASSERT_OK((*writer)->Add(MakeDocument("b", "B", "other words")));
+  ASSERT_OK((*writer)->Commit("one"));
+  const auto before = Latest();
+
+  EXPECT_EQ(*(*writer)->Add(MakeDocument("a", "A", "old words")), AddOutcome::kUnchanged);
+  EXPECT_EQ((*writer)->Commit("nothing")->value, 1);
+  EXPECT_EQ(*(*writer)->Add(MakeDocument("a", "A", "new words")), AddOutcome::kReplaced);
+  EXPECT_EQ((*writer)->Commit("two")->value, 2);
+
+  const auto after = Latest();
+  EXPECT_THAT(Keys(*after), ElementsAre("b", "a"));
+  EXPECT_EQ(after->ReadContent(after->FindDocument("a")->version)->text, "new words");
+  EXPECT_EQ(after->FindDocument("a")->id, before->FindDocument("a")->id);
+  EXPECT_EQ(after->Stats()->documents, 2);
+  EXPECT_THAT(Keys(*before), ElementsAre("a", "b")) << "an old snapshot never changes";
+  EXPECT_EQ(before->ReadContent(before->FindDocument("a")->version)->text, "old words");
+  EXPECT_EQ(before->SearchLexical("old", 5, {})->size(), 1u);
+  EXPECT_EQ(before->SearchLexical("new", 5, {})->size(), 0u);
+  EXPECT_EQ(after->SearchLexical("old", 5, {})->size(), 0u);
+  EXPECT_EQ(after->SearchLexical("new", 5, {})->size(), 1u);
+}
+
+TEST_F(BankTest, DroppedWriterLeavesNothing) {
+  {
+    auto writer = bank_->StartWrite();
+    ASSERT_OK(writer);
+    ASSERT_OK((*writer)->Add(MakeDocument("a", "A", "words")));
+  }
+  EXPECT_THAT(Keys(*Latest()), ElementsAre());
+  auto writer = bank_->StartWrite();
+  ASSERT_OK(writer);
+  ASSERT_OK((*writer)->Add(MakeDocument("b", "B", "words")));
+  ASSERT_OK((*writer)->Commit("b"));
+  EXPECT_THAT(Keys(*Latest()), ElementsAre("b"));
+}
+
+TEST_F(BankTest, SecondWriterIsToldWhoHoldsTheBank) {
+  auto first = bank_->StartWrite();
+  ASSERT_OK(first);
+  const auto second = bank_->StartWrite();
+  EXPECT_EQ(second.status().code(), StatusCode::kUnavailable);
+  EXPECT_THAT(second.status().message(), HasSubstr(std::to_string(::getpid())));
+  first->reset();
+  EXPECT_TRUE(bank_->StartWrite().ok());
+}
+
+TEST_F(BankTest, NamesThatFitSeveralDocumentsListThem) {
+  auto writer = bank_->StartWrite();
+  ASSERT_OK(writer);
+  ASSERT_OK((*writer)->Add(MakeDocument("docs/alpha.txt", "Alpha", "x")));
+  ASSERT_OK((*writer)->Add(MakeDocument("docs/beta.txt", "Beta", "y")));
+  ASSERT_OK((*writer)->Commit(""));
+  const auto snapshot = Latest();
+  EXPECT_EQ(snapshot->FindDocument("ALPHA")->key, "docs/alpha.txt");
+  EXPECT_EQ(snapshot->FindDocument("2")->key, "docs/beta.txt");
+  EXPECT_EQ(snapshot->FindDocument("gamma").status().code(), StatusCode::kNotFound);
+  const auto both = snapshot->FindDocument("docs");
+  EXPECT_EQ(both.status().code(), StatusCode::kInvalidArgument);
+  EXPECT_THAT(both.status().message(), HasSubstr("docs/beta.txt"));
+}
+
+TEST_F(BankTest, FiltersSeeOnlyTheirDocuments) {
+  auto writer = bank_->StartWrite();
+  ASSERT_OK(writer);
+  for (int i = 0; i < 6; ++i) {
+    NewDocument document =
+        MakeDocument("k" + std::to_string(i), "T", "shared words number" + std::to_string(i));
+    document.labels = {{"tenant", i % 2 == 0 ? "even" : "odd"}, {"year", i < 3 ? "1" : "2"}};
+    ASSERT_OK((*writer)->Add(document));
+  }
+  ASSERT_OK((*writer)->Commit(""));
+  const auto snapshot = Latest();
+  EXPECT_THAT(Keys(*snapshot, {{"tenant", "odd"}}), ElementsAre("k1", "k3", "k5"));
+  EXPECT_THAT(Keys(*snapshot, {{"tenant", "odd"}, {"year", "2"}}), ElementsAre("k3", "k5"));
+  EXPECT_THAT(Keys(*snapshot, {{"path", "/tmp/k4"}}), ElementsAre("k4"));
+  EXPECT_THAT(Keys(*snapshot, {{"tenant", "none"}}), ElementsAre());
+  EXPECT_EQ(snapshot->MatchingPassages({{"tenant", "even"}})->size(), 3u);
+  EXPECT_EQ(snapshot->SearchLexical("shared", 10, {{"tenant", "even"}})->size(), 3u);
+  EXPECT_EQ(snapshot->SearchLexical("number1", 10, {{"tenant", "even"}})->size(), 0u);
+}
+
+TEST_F(BankTest, LatentsComeBackBitForBit) {
+  const LatentLayout layout{.key_dim = 16,
+                            .layers = 2,
+                            .kv_heads = 1,
+                            .head_dim = 8,
+                            .key_dtype = DType::kI8,
+                            .latent_dtype = DType::kF16};
+  auto writer = bank_->StartWrite();
+  ASSERT_OK(writer);
+  ASSERT_OK((*writer)->Add(MakeDocument("a", "A", "one two three four", 3)));
+  ASSERT_OK((*writer)->Add(MakeDocument("b", "B", "five six", 1)));
+  ASSERT_OK((*writer)->Commit(""));
+  const auto encoding = (*writer)->OpenEncoding({{}, "f00d", "{}", layout});
+  ASSERT_OK(encoding);
+  const VersionId a = Latest()->FindDocument("a")->version;
+  EXPECT_EQ(Latest()->FindUnencoded(*encoding)->size(), 2u);
+
+  const LatentBlock first = MakeLatents(layout, {2, 1}, 3);
+  ASSERT_OK((*writer)->AddLatents(*encoding, a, 0, first));
+  EXPECT_EQ((*writer)->AddLatents(*encoding, a, 1, first).code(), StatusCode::kAlreadyExists);
+  ASSERT_OK((*writer)->CommitLatents());
+  const auto snapshot = Latest();
+  EXPECT_EQ(snapshot->revision().value, 1) << "latents make no revision";
+
+  const auto missing = snapshot->FindUnencoded(*encoding);
+  ASSERT_OK(missing);
+  ASSERT_EQ(missing->size(), 2u);
+  EXPECT_EQ((*missing)[0].version, a);
+  EXPECT_EQ((*missing)[0].first_passage, 2);
+  const auto runs = snapshot->RoutingKeys(*encoding);
+  ASSERT_OK(runs);
+  ASSERT_EQ(runs->size(), 1u);
+  EXPECT_THAT((*runs)[0].chunk_begin, ElementsAre(0, 2, 3));
+  EXPECT_THAT((*runs)[0].passages, ElementsAre(PassageId{0}, PassageId{1}));
+  EXPECT_TRUE(std::equal(first.keys.begin(), first.keys.end(), (*runs)[0].keys));
+  const auto second = snapshot->ReadLatents(*encoding, PassageId{1});
+  ASSERT_OK(second);
+  EXPECT_THAT(second->chunks, ElementsAre(1));
+  const auto row = static_cast<size_t>(layout.latent_row_bytes());
+  EXPECT_TRUE(std::equal(second->latents.begin(), second->latents.end(),
+                         first.latents.begin() + static_cast<ptrdiff_t>(2 * row)));
+  EXPECT_EQ(snapshot->ReadLatents(*encoding, PassageId{2}).status().code(), StatusCode::kNotFound);
+  const auto stats = snapshot->Encodings();
+  ASSERT_OK(stats);
+  EXPECT_EQ((*stats)[0].encoded_passages, 2);
+  EXPECT_EQ((*stats)[0].latents, 3);
+}
+
+TEST(Bank, RefusesWhatIsNoBank) {
+  TemporaryFolder folder;
+  EXPECT_EQ(Bank::Open(folder / "absent").status().code(), StatusCode::kNotFound);
+  std::filesystem::create_directory(folder / "other");
+  EXPECT_EQ(Bank::Open(folder / "other").status().code(), StatusCode::kNotFound);
+  std::filesystem::create_directory(folder / "other/photos");
+  EXPECT_EQ(Bank::Open(folder / "other").status().code(), StatusCode::kInvalidArgument);
+  EXPECT_EQ(Bank::Create(folder / "other", {}).status().code(), StatusCode::kAlreadyExists);
+  ASSERT_OK(WriteFileAtomically(PosixFileSystem(), folder / "file", "hello"));
+  EXPECT_EQ(Bank::Open(folder / "file").status().code(), StatusCode::kInvalidArgument);
+}
+
+}  // namespace
+}  // namespace msa

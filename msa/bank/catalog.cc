@@ -1,0 +1,343 @@
+#include "msa/bank/catalog.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "msa/bank/bytes.h"
+#include "msa/bank/schema.h"
+#include "msa/base/check.h"
+#include "msa/base/hash.h"
+
+namespace msa {
+namespace {
+
+constexpr int kBusyMilliseconds = 10000;
+constexpr size_t kLookupBytes = 16;
+
+// A version is visible where its birth, and none of its deaths, lies on the path.
+constexpr char kVisible[] =
+    " on_path(v.birth) AND NOT EXISTS"
+    "(SELECT 1 FROM deaths d WHERE d.version = v.id AND on_path(d.revision)) ";
+
+constexpr char kSelectVersion[] =
+    "SELECT v.id, v.document, v.birth, v.first_passage, v.num_passages, v.num_tokens,"
+    " v.text_bytes, v.title, v.source_path, v.source_sha256, v.source_bytes, v.media_type,"
+    " v.labels, v.added, v.file, v.position, v.length, v.checksum, d.key"
+    " FROM versions v JOIN documents d ON d.id = v.document ";
+
+void OnPath(sqlite3_context* context, int, sqlite3_value** args) {
+  const auto* path = *static_cast<const RevisionPath**>(sqlite3_user_data(context));
+  MSA_CHECK(path != nullptr);
+  sqlite3_result_int(context, path->Contains(sqlite3_value_int64(args[0])) ? 1 : 0);
+}
+
+std::map<std::string, std::string> ParseLabels(std::string_view json_text) {
+  std::map<std::string, std::string> labels;
+  const auto json = nlohmann::json::parse(json_text, nullptr, /*allow_exceptions=*/false);
+  if (!json.is_object()) return labels;
+  for (const auto& [name, value] : json.items()) {
+    if (value.is_string()) labels.emplace(name, value.get<std::string>());
+  }
+  return labels;
+}
+
+VersionRow ReadVersion(const Statement& row) {
+  VersionRow version;
+  DocumentInfo& info = version.info;
+  info.version = VersionId{row.Int(0)};
+  info.id = DocId{row.Int(1)};
+  info.born = RevisionId{row.Int(2)};
+  version.first_passage = row.Int(3);
+  info.num_passages = row.Int(4);
+  info.num_tokens = row.Int(5);
+  info.text_bytes = row.Int(6);
+  info.title = row.Text(7);
+  info.source_path = row.Text(8);
+  info.source_sha256 = row.Text(9);
+  info.source_bytes = row.Int(10);
+  info.media_type = row.Text(11);
+  info.labels = ParseLabels(row.Text(12));
+  info.added_unix_ms = row.Int(13);
+  version.frame = {FileId{row.Int(14)}, row.Int(15), row.Int(16),
+                   static_cast<uint64_t>(row.Int(17))};
+  info.key = row.Text(18);
+  return version;
+}
+
+std::string Lookup(const BankId& bank, char kind, std::string_view data) {
+  ByteWriter writer;
+  writer.PutBytes(bank);
+  writer.Put(kind);
+  writer.PutBytes(AsBytes(data));
+  const Digest digest = Blake2b(writer.bytes());
+  return std::string(AsChars(digest).substr(0, kLookupBytes));
+}
+
+// The document's own fields that a filter may name; null for a label.
+const char* OwnField(std::string_view name) {
+  if (name == "title") return "v.title";
+  if (name == "path") return "v.source_path";
+  if (name == "type") return "v.media_type";
+  return nullptr;
+}
+
+}  // namespace
+
+RevisionPath RevisionPath::Extended() const {
+  RevisionPath path = *this;
+  if (path.runs_.empty()) {
+    path.AddRun({1, 1});
+  } else {
+    ++path.runs_.front().last;
+  }
+  return path;
+}
+
+Status Catalog::Create(const std::string& path) {
+  MSA_ASSIGN_OR_RETURN(Database db,
+                       Database::Open(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE));
+  const std::string pragmas =
+      "PRAGMA application_id=" + std::to_string(kCatalogApplicationId) +
+      "; PRAGMA user_version=" + std::to_string(kCatalogVersion) +
+      "; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA secure_delete=ON; BEGIN;";
+  MSA_RETURN_IF_ERROR(db.Execute(pragmas.c_str()));
+  MSA_RETURN_IF_ERROR(db.Execute(kCatalogSchema));
+  MSA_RETURN_IF_ERROR(db.Execute(
+      "INSERT INTO state VALUES(1, 0, 0, 0, zeroblob(32), 0, 1, 1, 0, 1);"
+      "INSERT INTO settings VALUES('retention', '{\"latents_days\":30,\"text\":\"all\"}');"
+      "COMMIT; PRAGMA wal_checkpoint(TRUNCATE)"));
+  return OkStatus();
+}
+
+Result<Catalog> Catalog::Open(const std::string& path, Access access) {
+  Catalog catalog;
+  const int flags = access == Access::kReadImmutable ? SQLITE_OPEN_READONLY | SQLITE_OPEN_URI
+                                                     : SQLITE_OPEN_READWRITE;
+  MSA_ASSIGN_OR_RETURN(
+      catalog.db_,
+      Database::Open(access == Access::kReadImmutable ? SqliteUri(path, "immutable=1") : path,
+                     flags));
+  Database& db = catalog.db_;
+  sqlite3_busy_timeout(db.handle(), kBusyMilliseconds);
+  MSA_RETURN_IF_ERROR(
+      db.Execute("PRAGMA synchronous=FULL; PRAGMA secure_delete=ON; PRAGMA temp_store=MEMORY;"
+                 "PRAGMA cache_size=-65536; PRAGMA journal_size_limit=67108864"));
+  if (access != Access::kWrite) MSA_RETURN_IF_ERROR(db.Execute("PRAGMA query_only=ON"));
+
+  MSA_ASSIGN_OR_RETURN(Statement kind,
+                       db.Prepare("SELECT application_id, user_version FROM pragma_application_id,"
+                                  " pragma_user_version"));
+  MSA_ASSIGN_OR_RETURN(const bool row, kind.Step());
+  if (!row || kind.Int(0) != kCatalogApplicationId) return DataLoss("not a bank's catalog");
+  if (kind.Int(1) > kCatalogVersion) {
+    return Unimplemented("catalog version " + std::to_string(kind.Int(1)) +
+                         ", this program reads " + std::to_string(kCatalogVersion));
+  }
+  const int code = sqlite3_create_function(db.handle(), "on_path", 1, SQLITE_UTF8,
+                                           catalog.path_.get(), OnPath, nullptr, nullptr);
+  if (code != SQLITE_OK) return db.LastError("create function on_path");
+  MSA_ASSIGN_OR_RETURN(
+      catalog.read_state_,
+      db.Prepare("SELECT commit_number, revision, chain_length, chain_head, erase_epoch,"
+                 " next_document, next_version, next_passage, next_file FROM state"));
+  return catalog;
+}
+
+Result<CatalogState> Catalog::ReadState() {
+  MSA_ASSIGN_OR_RETURN(const bool row, read_state_.Bind().Step());
+  if (!row) return DataLoss("catalog: the state row is missing");
+  CatalogState state;
+  state.head.commit_number = read_state_.Int(0);
+  state.head.revision = read_state_.Int(1);
+  state.head.chain_length = read_state_.Int(2);
+  const auto chain_head = read_state_.Blob(3);
+  const bool sound = chain_head.size() == state.head.chain_head.size();
+  if (sound) std::ranges::copy(chain_head, state.head.chain_head.begin());
+  state.head.erase_epoch = read_state_.Int(4);
+  state.next_document = read_state_.Int(5);
+  state.next_version = read_state_.Int(6);
+  state.next_passage = read_state_.Int(7);
+  state.next_file = read_state_.Int(8);
+  read_state_.Reset();
+  if (!sound) return DataLoss("catalog: the state's chain head is not 32 bytes");
+  return state;
+}
+
+Result<RevisionPath> Catalog::ReadPath(int64_t revision) {
+  RevisionPath path;
+  MSA_ASSIGN_OR_RETURN(Statement run,
+                       db_.Prepare("SELECT r.run_begin, b.parent FROM revisions r JOIN revisions b"
+                                   " ON b.id = r.run_begin WHERE r.id = ?1"));
+  while (revision > 0) {
+    MSA_ASSIGN_OR_RETURN(const bool row, run.Bind(revision).Step());
+    const int64_t begin = row ? run.Int(0) : 0;
+    const int64_t parent = row ? run.Int(1) : 0;  // null reads as 0
+    // Falling numbers also make sure that this ends.
+    if (!row || begin <= 0 || begin > revision || parent >= begin) {
+      return DataLoss("catalog: revision " + std::to_string(revision) + " has no path to the root");
+    }
+    path.AddRun({begin, revision});
+    revision = parent;
+  }
+  return path;
+}
+
+Result<std::vector<VersionSpan>> Catalog::VisibleVersions(const LabelFilter& filter,
+                                                          const BankId& bank) {
+  std::string sql =
+      "SELECT v.id, v.first_passage, v.num_passages, v.num_tokens FROM versions v WHERE";
+  sql += kVisible;
+  std::vector<std::string> values;
+  std::vector<bool> is_lookup;
+  for (const auto& [name, value] : filter) {
+    const char* field = OwnField(name);
+    const std::string parameter = "?" + std::to_string(values.size() + 1);
+    if (field != nullptr) {
+      sql += std::string(" AND ") + field + " = " + parameter;
+    } else {
+      sql += " AND v.id IN (SELECT version FROM labels WHERE lookup = " + parameter + ")";
+    }
+    values.push_back(field != nullptr ? value : LabelLookup(bank, name, value));
+    is_lookup.push_back(field == nullptr);
+  }
+  sql += " ORDER BY v.id";
+  MSA_ASSIGN_OR_RETURN(Statement rows, db_.Prepare(sql));
+  for (size_t i = 0; i < values.size(); ++i) rows.BindAt(i + 1, values[i], is_lookup[i]);
+  std::vector<VersionSpan> versions;
+  while (true) {
+    MSA_ASSIGN_OR_RETURN(const bool row, rows.Step());
+    if (!row) return versions;
+    versions.push_back({rows.Int(0), rows.Int(1), rows.Int(2), rows.Int(3)});
+  }
+}
+
+Result<std::optional<VersionRow>> Catalog::OneVersion(Statement& statement) {
+  MSA_ASSIGN_OR_RETURN(const bool row, statement.Step());
+  if (!row) return std::optional<VersionRow>();
+  std::optional<VersionRow> version = ReadVersion(statement);
+  statement.Reset();
+  return version;
+}
+
+Result<std::optional<VersionRow>> Catalog::FindVisible(DocId document) {
+  MSA_ASSIGN_OR_RETURN(Statement statement,
+                       db_.Prepare(std::string(kSelectVersion) + "WHERE v.document = ?1 AND" +
+                                   kVisible + "ORDER BY v.id DESC LIMIT 1"));
+  return OneVersion(statement.Bind(document.value));
+}
+
+Result<std::optional<VersionRow>> Catalog::FindVersion(VersionId version) {
+  MSA_ASSIGN_OR_RETURN(Statement statement,
+                       db_.Prepare(std::string(kSelectVersion) + "WHERE v.id = ?1"));
+  return OneVersion(statement.Bind(version.value));
+}
+
+Result<std::vector<VersionRow>> Catalog::FindVersions(std::span<const VersionSpan> versions) {
+  MSA_ASSIGN_OR_RETURN(Statement statement,
+                       db_.Prepare(std::string(kSelectVersion) + "WHERE v.id = ?1"));
+  std::vector<VersionRow> rows;
+  for (const VersionSpan& span : versions) {
+    MSA_ASSIGN_OR_RETURN(auto row, OneVersion(statement.Bind(span.version)));
+    if (row) rows.push_back(*std::move(row));
+  }
+  return rows;
+}
+
+Result<std::optional<VersionRow>> Catalog::FindByPassage(PassageId passage) {
+  MSA_ASSIGN_OR_RETURN(Statement statement, db_.Prepare(std::string(kSelectVersion) +
+                                                        "WHERE v.first_passage <= ?1 AND"
+                                                        " v.num_passages > 0"
+                                                        " ORDER BY v.first_passage DESC LIMIT 1"));
+  MSA_ASSIGN_OR_RETURN(auto version, OneVersion(statement.Bind(passage.value)));
+  if (version && passage.value >= version->first_passage + version->info.num_passages) {
+    version.reset();
+  }
+  return version;
+}
+
+Result<std::optional<VersionRow>> Catalog::FindFromPassage(PassageId passage) {
+  MSA_ASSIGN_OR_RETURN(auto version, FindByPassage(passage));
+  if (version) return version;
+  MSA_ASSIGN_OR_RETURN(Statement statement, db_.Prepare(std::string(kSelectVersion) +
+                                                        "WHERE v.first_passage > ?1 AND"
+                                                        " v.num_passages > 0"
+                                                        " ORDER BY v.first_passage LIMIT 1"));
+  return OneVersion(statement.Bind(passage.value));
+}
+
+Result<std::optional<DocId>> Catalog::FindDocument(std::string_view key, const BankId& bank) {
+  MSA_ASSIGN_OR_RETURN(Statement statement,
+                       db_.Prepare("SELECT id FROM documents WHERE lookup = ?1"));
+  const std::string lookup = KeyLookup(bank, key);
+  MSA_ASSIGN_OR_RETURN(const bool row, statement.Bind(BlobOf(lookup)).Step());
+  if (!row) return std::optional<DocId>();
+  return std::optional<DocId>(DocId{statement.Int(0)});
+}
+
+Result<std::vector<VersionRow>> Catalog::FindByPart(std::string_view part, int64_t limit) {
+  MSA_ASSIGN_OR_RETURN(
+      Statement statement,
+      db_.Prepare(std::string(kSelectVersion) +
+                  "WHERE (instr(lower(d.key), lower(?1)) OR instr(lower(v.title), lower(?1))) AND" +
+                  kVisible + "ORDER BY v.id LIMIT ?2"));
+  statement.Bind(part, limit);
+  std::vector<VersionRow> versions;
+  while (true) {
+    MSA_ASSIGN_OR_RETURN(const bool row, statement.Step());
+    if (!row) return versions;
+    versions.push_back(ReadVersion(statement));
+  }
+}
+
+Result<std::vector<Catalog::FileRow>> Catalog::Files(FileId only) {
+  MSA_ASSIGN_OR_RETURN(
+      Statement rows,
+      db_.Prepare("SELECT id, kind, ifnull(encoding, -1), length, checksum, blocks FROM files"
+                  " WHERE ?1 < 0 OR id = ?1 ORDER BY id"));
+  rows.Bind(only.value);
+  std::vector<FileRow> files;
+  while (true) {
+    MSA_ASSIGN_OR_RETURN(const bool row, rows.Step());
+    if (!row) return files;
+    if (rows.Int(1) < 1 || rows.Int(1) > 4) {
+      return DataLoss("catalog: file " + std::to_string(rows.Int(0)) + " is of unknown kind " +
+                      std::to_string(rows.Int(1)));
+    }
+    const auto blocks = rows.Blob(5);
+    files.push_back({FileId{rows.Int(0)},
+                     static_cast<FileKind>(rows.Int(1)),
+                     EncodingId{rows.Int(2)},
+                     rows.Int(3),
+                     static_cast<uint64_t>(rows.Int(4)),
+                     {blocks.begin(), blocks.end()}});
+  }
+}
+
+Result<std::vector<Catalog::ShardRow>> Catalog::Shards() {
+  MSA_ASSIGN_OR_RETURN(
+      Statement rows,
+      db_.Prepare("SELECT s.file, s.first_passage, s.end_passage, s.passages, f.length"
+                  " FROM shards s JOIN files f ON f.id = s.file ORDER BY s.first_passage"));
+  std::vector<ShardRow> shards;
+  while (true) {
+    MSA_ASSIGN_OR_RETURN(const bool row, rows.Step());
+    if (!row) return shards;
+    shards.push_back({FileId{rows.Int(0)}, rows.Int(1), rows.Int(2), rows.Int(3), rows.Int(4)});
+  }
+}
+
+std::string KeyLookup(const BankId& bank, std::string_view key) { return Lookup(bank, 'K', key); }
+
+std::string LabelLookup(const BankId& bank, std::string_view name, std::string_view value) {
+  std::string data(name);
+  data.push_back('\0');
+  data += value;
+  return Lookup(bank, 'L', data);
+}
+
+std::string LabelsJson(const std::map<std::string, std::string>& labels) {
+  // Labels may hold any bytes; JSON may not.
+  return nlohmann::json(labels).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
+}  // namespace msa

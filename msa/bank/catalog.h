@@ -1,0 +1,147 @@
+// The catalog: one SQLite database with every fact about documents, versions, revisions, files and
+// latents. schema.h has the tables, docs/bank-format.md what they mean. This is a connection to it,
+// with what both readers and the writer ask; the writer's own statements are in writer.cc.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "msa/bank/head.h"
+#include "msa/bank/layout.h"
+#include "msa/bank/pack.h"
+#include "msa/bank/sqlite.h"
+#include "msa/base/ids.h"
+
+namespace msa {
+
+// The row `state`.
+struct CatalogState {
+  Head head;
+  int64_t next_document = 1;
+  int64_t next_version = 1;
+  int64_t next_passage = 0;
+  int64_t next_file = 1;
+};
+
+// The revisions from one back to the root, as runs of consecutive numbers: one run, and one more
+// for each time somebody went back.
+class RevisionPath {
+ public:
+  struct Run {
+    int64_t first;
+    int64_t last;
+  };
+
+  bool Contains(int64_t revision) const {
+    for (const Run& run : runs_) {
+      if (revision >= run.first && revision <= run.last) return true;
+    }
+    return false;
+  }
+  void AddRun(Run run) { runs_.push_back(run); }
+  // The newest revision on the path; 0 for the empty bank.
+  int64_t last() const { return runs_.empty() ? 0 : runs_.front().last; }
+  // The first revision of the newest run; 0 for the empty bank.
+  int64_t run_begin() const { return runs_.empty() ? 0 : runs_.front().first; }
+  // The path of a child of last(), when it is numbered last() + 1.
+  RevisionPath Extended() const;
+
+ private:
+  std::vector<Run> runs_;  // newest first
+};
+
+struct VersionRow {
+  DocumentInfo info;
+  int64_t first_passage = 0;
+  FramePlace frame;
+};
+
+// A version and its passages' ids.
+struct VersionSpan {
+  int64_t version;
+  int64_t first_passage;
+  int64_t num_passages;
+  int64_t num_tokens;
+};
+
+class Catalog {
+ public:
+  enum class Access {
+    kWrite,
+    kRead,
+    kReadImmutable  // nobody may write meanwhile; works in a folder that cannot be written
+  };
+
+  // A new catalog with its tables and state row, synced.
+  static Status Create(const std::string& path);
+  // kDataLoss if it is no catalog, kUnimplemented if it is a newer one.
+  static Result<Catalog> Open(const std::string& path, Access access);
+  Catalog() : path_(std::make_unique<const RevisionPath*>(nullptr)) {}
+
+  Database& db() { return db_; }
+
+  Result<CatalogState> ReadState();
+  Result<RevisionPath> ReadPath(int64_t revision);
+
+  // Makes `path` the one that the SQL function on_path(revision) asks. Borrowed.
+  void SetPath(const RevisionPath* path) { *path_ = path; }
+
+  // Needs SetPath. Ascending by version, hence by passage.
+  Result<std::vector<VersionSpan>> VisibleVersions(const LabelFilter& filter, const BankId& bank);
+  // The visible version of a document; nullopt if there is none.
+  Result<std::optional<VersionRow>> FindVisible(DocId document);
+  Result<std::optional<VersionRow>> FindVersion(VersionId version);
+  // The rows of `versions`, in their order; those that are gone are left out.
+  Result<std::vector<VersionRow>> FindVersions(std::span<const VersionSpan> versions);
+  // The version, visible or not, that holds a passage.
+  Result<std::optional<VersionRow>> FindByPassage(PassageId passage);
+  // The version that holds a passage, or the first one after it.
+  Result<std::optional<VersionRow>> FindFromPassage(PassageId passage);
+  Result<std::optional<DocId>> FindDocument(std::string_view key, const BankId& bank);
+  // Up to `limit` visible versions whose key or title contains `part`, ignoring ASCII case.
+  Result<std::vector<VersionRow>> FindByPart(std::string_view part, int64_t limit);
+
+  struct FileRow {
+    FileId id;
+    FileKind kind;
+    EncodingId encoding;  // of tails and segments
+    int64_t length;
+    uint64_t checksum;
+    std::vector<std::byte> blocks;
+  };
+  // All files, or the one of that id.
+  Result<std::vector<FileRow>> Files(FileId only = {});
+
+  struct ShardRow {
+    FileId file;
+    int64_t first_passage;
+    int64_t end_passage;
+    int64_t passages;
+    int64_t length_bytes;
+  };
+  // Ascending by passage.
+  Result<std::vector<ShardRow>> Shards();
+
+ private:
+  Result<std::optional<VersionRow>> OneVersion(Statement& statement);
+
+  // Referred to by the SQL function, so it must outlive the connection: declared first.
+  std::unique_ptr<const RevisionPath*> path_;
+  Database db_;
+  Statement read_state_;
+};
+
+// How keys and labels are looked up (docs/bank-format.md, table documents).
+std::string KeyLookup(const BankId& bank, std::string_view key);
+std::string LabelLookup(const BankId& bank, std::string_view name, std::string_view value);
+
+// Labels as the catalog keeps them: a JSON object with sorted names.
+std::string LabelsJson(const std::map<std::string, std::string>& labels);
+
+inline std::span<const std::byte> BlobOf(std::string_view bytes) { return AsBytes(bytes); }
+
+}  // namespace msa

@@ -1,0 +1,51 @@
+#include "msa/bank/chain.h"
+
+#include <sys/random.h>
+
+#include "msa/bank/bytes.h"
+#include "msa/base/check.h"
+
+namespace msa {
+
+RandomNumber MakeRandomNumber() {
+  RandomNumber number;
+  // Up to 256 bytes come whole, whatever interrupts.
+  MSA_CHECK(::getrandom(number.data(), number.size(), 0) == static_cast<ssize_t>(number.size()));
+  return number;
+}
+
+Digest HashEntry(const Digest& previous, const ChainEntry& entry) {
+  ByteWriter writer;
+  writer.PutBytes(previous);
+  writer.Put<int64_t>(entry.seq);
+  writer.Put<int64_t>(entry.unix_ms);
+  writer.Put<int64_t>(static_cast<int64_t>(entry.operation));
+  writer.Put<int64_t>(entry.revision);
+  writer.PutBytes(entry.number);
+  writer.PutBytes(entry.commitment);
+  return Blake2b(writer.bytes());
+}
+
+Digest CommitToDocument(const RandomNumber& salt, const NewDocument& document,
+                        std::string_view labels_json, const Digest& text_hash) {
+  ByteWriter writer;
+  writer.PutBytes(salt);
+  for (const std::string_view field :
+       {std::string_view(document.key), std::string_view(document.title),
+        std::string_view(document.source_path), std::string_view(document.source_sha256),
+        std::string_view(document.media_type), labels_json}) {
+    writer.PutField(field);
+  }
+  writer.PutField(text_hash);
+  return Blake2b(writer.bytes());
+}
+
+Digest CommitToRevision(std::string_view author, std::string_view message) {
+  ByteWriter writer;
+  writer.PutBytes(RandomNumber{});
+  writer.PutField(author);
+  writer.PutField(message);
+  return Blake2b(writer.bytes());
+}
+
+}  // namespace msa

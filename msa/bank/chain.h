@@ -1,0 +1,45 @@
+// The append-only record of who did what to which document when. Entries name documents by random
+// numbers and commit to their fields under a random salt, so that erasing the fields and the salt
+// leaves a chain that still verifies and says nothing. docs/bank-format.md, "The chain".
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "msa/bank/bank.h"
+#include "msa/base/hash.h"
+
+namespace msa {
+
+enum class ChainOperation : int64_t {
+  kAdd = 1,
+  kReplace = 2,
+  kRevision = 3,
+  kRemove = 4,
+  kErase = 5,
+  kSigningKey = 6,
+  kMigrate = 7,
+};
+
+using RandomNumber = std::array<std::byte, 16>;
+// From the system's generator.
+RandomNumber MakeRandomNumber();
+
+struct ChainEntry {
+  int64_t seq = 0;
+  int64_t unix_ms = 0;
+  ChainOperation operation = ChainOperation::kAdd;
+  int64_t revision = 0;
+  RandomNumber number{};  // the document's; zero for a revision
+  Digest commitment{};
+};
+
+Digest HashEntry(const Digest& previous, const ChainEntry& entry);
+
+Digest CommitToDocument(const RandomNumber& salt, const NewDocument& document,
+                        std::string_view labels_json, const Digest& text_hash);
+Digest CommitToRevision(std::string_view author, std::string_view message);
+
+}  // namespace msa

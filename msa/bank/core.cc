@@ -1,0 +1,110 @@
+#include "msa/bank/core.h"
+
+#include <algorithm>
+
+#include "msa/base/hash.h"
+
+namespace msa {
+namespace {
+
+constexpr int64_t kContentCacheBytes = int64_t{64} << 20;
+// Larger contents are not worth keeping: one would push out all others.
+constexpr int64_t kLargestCachedBytes = kContentCacheBytes / 2;
+
+int64_t ContentBytes(const DocumentContent& content) {
+  int64_t tokens = 0;
+  for (const auto& ids : content.tokens) tokens += static_cast<int64_t>(ids.size());
+  return static_cast<int64_t>(content.text.size()) + tokens * 4 +
+         static_cast<int64_t>(content.passages.size() * sizeof(PassageInfo));
+}
+
+}  // namespace
+
+Result<std::shared_ptr<const File>> FileTable::Open(FileKind kind, FileId id) {
+  const std::lock_guard lock(mutex_);
+  if (const auto found = files_.find({kind, id}); found != files_.end()) return found->second;
+  const std::string path = layout_.File(kind, id);
+  MSA_ASSIGN_OR_RETURN(std::unique_ptr<File> file, fs_.Open(path, OpenMode::kRead));
+  const Status status = CheckFileHeader(*file, kind, bank_, id);
+  if (!status.ok()) return status.WithContext(path);
+  std::shared_ptr<const File> shared = std::move(file);
+  files_.emplace(std::pair(kind, id), shared);
+  return shared;
+}
+
+void FileTable::CloseTails() {
+  const std::lock_guard lock(mutex_);
+  std::erase_if(files_, [](const auto& entry) { return entry.first.first == FileKind::kTail; });
+}
+
+Result<std::shared_ptr<LexicalShard>> ShardCache::Open(const Catalog::ShardRow& row) {
+  const std::lock_guard lock(mutex_);
+  if (const auto found = shards_.find(row.file); found != shards_.end()) return found->second;
+  const std::string path = layout_.File(FileKind::kLexical, row.file);
+  MSA_ASSIGN_OR_RETURN(auto shard, LexicalShard::Open(path));
+  if (shard->first_passage() != row.first_passage || shard->end_passage() != row.end_passage ||
+      shard->passages() != row.passages) {
+    return DataLoss(path + ": covers other passages than the catalog says");
+  }
+  shards_.emplace(row.file, shard);
+  return shard;
+}
+
+void ShardCache::Prune(const std::vector<Catalog::ShardRow>& live) {
+  const std::lock_guard lock(mutex_);
+  std::erase_if(shards_, [&](const auto& entry) {
+    return std::ranges::none_of(live, [&](const auto& row) { return row.file == entry.first; });
+  });
+}
+
+Result<std::shared_ptr<const Segment>> SegmentCache::Open(const Catalog::FileRow& row,
+                                                          const LatentLayout& latents) {
+  const std::lock_guard lock(mutex_);
+  if (const auto found = segments_.find(row.id); found != segments_.end()) return found->second;
+  const std::string path = layout_.File(FileKind::kSegment, row.id);
+  MSA_ASSIGN_OR_RETURN(auto segment, Segment::Open(path, latents, row.length, row.checksum));
+  segments_.emplace(row.id, segment);
+  return segment;
+}
+
+std::shared_ptr<const DocumentContent> ContentCache::Find(VersionId version) {
+  const std::lock_guard lock(mutex_);
+  const auto found = std::ranges::find(entries_, version, &Entry::version);
+  if (found == entries_.end()) return nullptr;
+  entries_.splice(entries_.begin(), entries_, found);
+  return entries_.front().content;
+}
+
+void ContentCache::Insert(VersionId version, std::shared_ptr<const DocumentContent> content) {
+  const int64_t bytes = ContentBytes(*content);
+  if (bytes > kLargestCachedBytes) return;
+  const std::lock_guard lock(mutex_);
+  if (std::ranges::find(entries_, version, &Entry::version) != entries_.end()) return;
+  entries_.push_front({version, std::move(content), bytes});
+  bytes_ += bytes;
+  // Bounded in number too, because lookups walk the list.
+  while (bytes_ > kContentCacheBytes || entries_.size() > 256) {
+    bytes_ -= entries_.back().bytes;
+    entries_.pop_back();
+  }
+}
+
+Result<std::shared_ptr<const DocumentContent>> BankCore::ReadContent(const VersionRow& version) {
+  const VersionId id = version.info.version;
+  if (auto cached = contents.Find(id)) return cached;
+  MSA_ASSIGN_OR_RETURN(const auto file, files.Open(FileKind::kPack, version.frame.file));
+  auto read = ReadFrame(*file, version.frame, PassageId{version.first_passage});
+  if (!read.ok()) {
+    return read.status().WithContext(layout.File(FileKind::kPack, version.frame.file));
+  }
+  auto content = std::make_shared<const DocumentContent>(std::move(read).value());
+  if (static_cast<int64_t>(content->passages.size()) != version.info.num_passages ||
+      static_cast<int64_t>(content->text.size()) != version.info.text_bytes) {
+    return DataLoss("version " + std::to_string(id.value) +
+                    ": its frame and the catalog differ in passages or text");
+  }
+  contents.Insert(id, content);
+  return std::shared_ptr<const DocumentContent>(content);
+}
+
+}  // namespace msa

@@ -1,0 +1,115 @@
+// What an open bank, its snapshots and its writer share: where the files are, a reading connection
+// to the catalog, and caches of open files, shards and decoded text. Snapshots keep it alive.
+#pragma once
+
+#include <cstdint>
+#include <list>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "msa/bank/bank.h"
+#include "msa/bank/catalog.h"
+#include "msa/bank/latents.h"
+#include "msa/bank/layout.h"
+#include "msa/bank/lexical_shard.h"
+#include "msa/bank/lock.h"
+
+namespace msa {
+
+// Open packs and tails, their headers checked. Thread-safe.
+class FileTable {
+ public:
+  FileTable(FileSystem& fs, const BankLayout& layout, const BankId& bank)
+      : fs_(fs), layout_(layout), bank_(bank) {}
+
+  Result<std::shared_ptr<const File>> Open(FileKind kind, FileId id);
+  // Closes tails that nobody reads: sealed ones are unlinked, and go only when the last handle
+  // does.
+  void CloseTails();
+
+ private:
+  FileSystem& fs_;
+  const BankLayout& layout_;
+  const BankId bank_;
+  std::mutex mutex_;  // guards files_
+  std::map<std::pair<FileKind, FileId>, std::shared_ptr<const File>> files_;
+};
+
+// Open lexical shards. Thread-safe.
+class ShardCache {
+ public:
+  explicit ShardCache(const BankLayout& layout) : layout_(layout) {}
+
+  Result<std::shared_ptr<LexicalShard>> Open(const Catalog::ShardRow& row);
+  // Forgets shards that are not in `live`; searches under way keep theirs.
+  void Prune(const std::vector<Catalog::ShardRow>& live);
+
+ private:
+  const BankLayout& layout_;
+  std::mutex mutex_;  // guards shards_
+  std::map<FileId, std::shared_ptr<LexicalShard>> shards_;
+};
+
+// Open sealed segments. Thread-safe.
+class SegmentCache {
+ public:
+  explicit SegmentCache(const BankLayout& layout) : layout_(layout) {}
+
+  Result<std::shared_ptr<const Segment>> Open(const Catalog::FileRow& row,
+                                              const LatentLayout& latents);
+
+ private:
+  const BankLayout& layout_;
+  std::mutex mutex_;  // guards segments_
+  std::map<FileId, std::shared_ptr<const Segment>> segments_;
+};
+
+// The contents read last, up to 64 MiB of text and tokens. Thread-safe.
+class ContentCache {
+ public:
+  std::shared_ptr<const DocumentContent> Find(VersionId version);
+  void Insert(VersionId version, std::shared_ptr<const DocumentContent> content);
+
+ private:
+  struct Entry {
+    VersionId version;
+    std::shared_ptr<const DocumentContent> content;
+    int64_t bytes;
+  };
+  std::mutex mutex_;          // guards what follows
+  std::list<Entry> entries_;  // newest first
+  int64_t bytes_ = 0;
+};
+
+struct BankCore {
+  BankCore(BankLayout bank_layout, const BankIdentity& bank_identity, FileSystem& file_system)
+      : layout(std::move(bank_layout)),
+        identity(bank_identity),
+        fs(file_system),
+        files(fs, layout, identity.id),
+        shards(layout),
+        segments(layout) {}
+
+  // The kept text and tokens of a version, from the cache or its pack.
+  Result<std::shared_ptr<const DocumentContent>> ReadContent(const VersionRow& version);
+
+  const BankLayout layout;
+  const BankIdentity identity;
+  FileSystem& fs;
+  bool read_only = false;
+  LockRecord reader_record;  // not held in a folder that cannot be written
+
+  FileTable files;
+  ShardCache shards;
+  SegmentCache segments;
+  ContentCache contents;
+
+  std::mutex catalog_mutex;  // guards catalog
+  std::optional<Catalog> catalog;
+};
+
+}  // namespace msa

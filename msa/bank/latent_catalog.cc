@@ -1,0 +1,138 @@
+#include "msa/bank/latent_catalog.h"
+
+#include <cstring>
+#include <numeric>
+
+namespace msa {
+namespace {
+
+constexpr char kSelectEncoding[] =
+    "SELECT id, fingerprint, config, key_dim, layers, kv_heads, head_dim, key_dtype, latent_dtype"
+    " FROM encodings ";
+
+constexpr char kSelectPlace[] =
+    "SELECT p.version, p.first_passage, p.num_passages, p.num_chunks, p.chunk_tokens, p.chunks,"
+    " p.file, p.position, p.checksum, f.kind FROM places p JOIN files f ON f.id = p.file ";
+
+// Keeps every product of sizes far from 2^63.
+constexpr int64_t kMaxDimension = 1 << 20;
+
+Result<EncodingInfo> ReadEncoding(const Statement& row) {
+  EncodingInfo encoding;
+  encoding.id = EncodingId{row.Int(0)};
+  encoding.fingerprint = row.Text(1);
+  encoding.config_json = row.Text(2);
+  LatentLayout& layout = encoding.layout;
+  layout.key_dim = row.Int(3);
+  layout.layers = row.Int(4);
+  layout.kv_heads = row.Int(5);
+  layout.head_dim = row.Int(6);
+  const auto key_dtype = ParseDType(row.Text(7));
+  const auto latent_dtype = ParseDType(row.Text(8));
+  const auto in_bounds = [](int64_t size) { return size >= 0 && size <= kMaxDimension; };
+  if (!key_dtype || !latent_dtype || !in_bounds(layout.key_dim) || !in_bounds(layout.layers) ||
+      !in_bounds(layout.kv_heads) || !in_bounds(layout.head_dim) ||
+      !in_bounds(layout.layers * layout.kv_heads) || !in_bounds(layout.latent_row_elements())) {
+    return DataLoss("catalog: encoding " + std::to_string(row.Int(0)) + " has an invalid layout");
+  }
+  layout.key_dtype = *key_dtype;
+  layout.latent_dtype = *latent_dtype;
+  return encoding;
+}
+
+Result<LatentPlace> ReadPlace(const Statement& row) {
+  LatentPlace place;
+  place.version = row.Int(0);
+  place.first_passage = row.Int(1);
+  const int64_t num_passages = row.Int(2);
+  place.num_chunks = row.Int(3);
+  place.chunk_tokens = row.Int(4);
+  const auto chunks = row.Blob(5);
+  place.file = FileId{row.Int(6)};
+  place.position = row.Int(7);
+  place.checksum = static_cast<uint64_t>(row.Int(8));
+  place.kind = static_cast<FileKind>(row.Int(9));
+  place.chunks.resize(chunks.size() / sizeof(uint16_t));
+  if (!place.chunks.empty()) {
+    std::memcpy(place.chunks.data(), chunks.data(), place.chunks.size() * sizeof(uint16_t));
+  }
+  const int64_t sum = std::accumulate(place.chunks.begin(), place.chunks.end(), int64_t{0});
+  if (place.num_passages() != num_passages || sum != place.num_chunks || place.first_passage < 0 ||
+      (place.kind != FileKind::kTail && place.kind != FileKind::kSegment)) {
+    return DataLoss("catalog: the latents of version " + std::to_string(place.version) +
+                    " have a row that contradicts itself");
+  }
+  return place;
+}
+
+Result<std::vector<LatentPlace>> AllPlaces(Statement& rows) {
+  std::vector<LatentPlace> places;
+  while (true) {
+    MSA_ASSIGN_OR_RETURN(const bool row, rows.Step());
+    if (!row) return places;
+    MSA_ASSIGN_OR_RETURN(LatentPlace place, ReadPlace(rows));
+    places.push_back(std::move(place));
+  }
+}
+
+}  // namespace
+
+Result<std::vector<EncodingInfo>> ReadEncodings(Catalog& catalog) {
+  MSA_ASSIGN_OR_RETURN(Statement rows,
+                       catalog.db().Prepare(std::string(kSelectEncoding) + "ORDER BY id"));
+  std::vector<EncodingInfo> encodings;
+  while (true) {
+    MSA_ASSIGN_OR_RETURN(const bool row, rows.Step());
+    if (!row) return encodings;
+    MSA_ASSIGN_OR_RETURN(EncodingInfo encoding, ReadEncoding(rows));
+    encodings.push_back(std::move(encoding));
+  }
+}
+
+Result<std::optional<EncodingInfo>> FindEncoding(Catalog& catalog, EncodingId id) {
+  MSA_ASSIGN_OR_RETURN(Statement rows,
+                       catalog.db().Prepare(std::string(kSelectEncoding) + "WHERE id = ?1"));
+  MSA_ASSIGN_OR_RETURN(const bool row, rows.Bind(id.value).Step());
+  if (!row) return std::optional<EncodingInfo>();
+  MSA_ASSIGN_OR_RETURN(EncodingInfo encoding, ReadEncoding(rows));
+  return std::optional<EncodingInfo>(std::move(encoding));
+}
+
+Result<std::vector<LatentPlace>> ReadPlaces(Catalog& catalog, EncodingId encoding) {
+  MSA_ASSIGN_OR_RETURN(
+      Statement rows,
+      catalog.db().Prepare(std::string(kSelectPlace) +
+                           "WHERE p.encoding = ?1 ORDER BY p.version, p.first_passage"));
+  return AllPlaces(rows.Bind(encoding.value));
+}
+
+Result<std::optional<LatentPlace>> FindPlaceUpTo(Catalog& catalog, EncodingId encoding,
+                                                 VersionId version, int64_t index) {
+  MSA_ASSIGN_OR_RETURN(
+      Statement rows,
+      catalog.db().Prepare(std::string(kSelectPlace) +
+                           "WHERE p.encoding = ?1 AND p.version = ?2 AND p.first_passage <= ?3"
+                           " ORDER BY p.first_passage DESC LIMIT 1"));
+  MSA_ASSIGN_OR_RETURN(const bool row, rows.Bind(encoding.value, version.value, index).Step());
+  if (!row) return std::optional<LatentPlace>();
+  MSA_ASSIGN_OR_RETURN(LatentPlace place, ReadPlace(rows));
+  return std::optional<LatentPlace>(std::move(place));
+}
+
+Result<std::optional<LatentPlace>> FindPlace(Catalog& catalog, EncodingId encoding,
+                                             VersionId version, int64_t index) {
+  MSA_ASSIGN_OR_RETURN(auto place, FindPlaceUpTo(catalog, encoding, version, index));
+  if (place && index >= place->first_passage + place->num_passages()) place.reset();
+  return place;
+}
+
+Result<std::vector<LatentPlace>> ReadPlacesInFile(Catalog& catalog, EncodingId encoding,
+                                                  FileId file) {
+  MSA_ASSIGN_OR_RETURN(
+      Statement rows,
+      catalog.db().Prepare(std::string(kSelectPlace) + "WHERE p.file = ?1 AND p.encoding = ?2"
+                                                       " ORDER BY p.version, p.first_passage"));
+  return AllPlaces(rows.Bind(file.value, encoding.value));
+}
+
+}  // namespace msa

@@ -1,0 +1,47 @@
+// Appends latents to the tail of their encoding, and seals a tail that has grown large.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <vector>
+
+#include "msa/bank/append_file.h"
+#include "msa/bank/bank.h"
+#include "msa/bank/latents.h"
+#include "msa/bank/write_transaction.h"
+
+namespace msa {
+
+class LatentWriter {
+ public:
+  // A tail at or beyond `seal_bytes` is sealed when it is committed.
+  LatentWriter(WriteTransaction& transaction, int64_t seal_bytes)
+      : transaction_(transaction), seal_bytes_(seal_bytes) {}
+
+  // As BankWriter::OpenEncoding. Opens the transaction if it makes a row.
+  Result<EncodingId> OpenEncoding(const EncodingInfo& encoding);
+  // As BankWriter::AddLatents.
+  Status Add(EncodingId encoding, VersionId version, int64_t first_passage,
+             const LatentBlock& block);
+  bool has_pending() const { return has_pending_; }
+  // Syncs tails and seals large ones. The transaction's commit makes it visible.
+  Status Finish();
+
+ private:
+  struct Tail {
+    EncodingInfo encoding;
+    AppendFile file;
+  };
+
+  Result<Tail*> OpenTail(EncodingId encoding);
+  Status CheckPassages(EncodingId encoding, VersionId version, int64_t first_passage,
+                       int64_t count);
+  Status Seal(const Tail& tail);
+
+  WriteTransaction& transaction_;
+  const int64_t seal_bytes_;
+  std::map<EncodingId, Tail> tails_;
+  bool has_pending_ = false;
+};
+
+}  // namespace msa

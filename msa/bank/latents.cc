@@ -1,0 +1,315 @@
+#include "msa/bank/latents.h"
+
+#include <algorithm>
+#include <charconv>
+#include <numeric>
+
+#include "msa/bank/blocks.h"
+#include "msa/bank/bytes.h"
+#include "msa/base/check.h"
+#include "msa/base/hash.h"
+
+namespace msa {
+namespace {
+
+constexpr int64_t kAlignment = 64;
+constexpr size_t kChecksumDigits = 16;
+
+int64_t Aligned(int64_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
+
+struct PartTensor {
+  const char* name;
+  DType dtype;
+  std::vector<int64_t> shape;
+  std::span<const std::byte> LatentRows::* rows;
+  int64_t row_bytes;
+};
+
+// The tensors of a segment in file order; scales only where there are some.
+std::vector<PartTensor> TensorsOf(const LatentLayout& l, int64_t n) {
+  const LatentRowSizes sizes(l);
+  std::vector<PartTensor> tensors = {
+      {"r", l.key_dtype, {n, l.key_dim}, &LatentRows::keys, sizes.key},
+      {"r_scale", DType::kF32, {n}, &LatentRows::key_scales, sizes.key_scale},
+      {"kv",
+       l.latent_dtype,
+       {n, l.layers, 2, l.kv_heads, l.head_dim},
+       &LatentRows::latents,
+       sizes.latent},
+      {"kv_scale",
+       DType::kF32,
+       {n, l.layers, 2, l.kv_heads},
+       &LatentRows::latent_scales,
+       sizes.latent_scales}};
+  std::erase_if(tensors, [](const PartTensor& t) { return t.row_bytes == 0; });
+  return tensors;
+}
+
+std::string SegmentHeader(const LatentLayout& layout, int64_t rows, const SegmentIdentity& identity,
+                          std::string_view checksums) {
+  std::vector<SafeTensor> tensors;
+  for (const PartTensor& part : TensorsOf(layout, rows)) {
+    tensors.push_back({part.name, part.dtype, part.shape, {}});
+  }
+  return SafetensorsHeader(tensors, {{"format", "msa-segment"},
+                                     {"version", "1"},
+                                     {"bank", HexEncode(identity.bank)},
+                                     {"encoding", identity.encoding_fingerprint},
+                                     {"checksums", std::string(checksums)}});
+}
+
+// Writes data in order and sums up its blocks on the way, so that a segment of any size passes
+// through a small buffer.
+class BlockWriter {
+ public:
+  BlockWriter(File& file, int64_t begin) : file_(file), position_(begin) {}
+
+  Status Append(std::span<const std::byte> bytes) {
+    while (!bytes.empty()) {
+      const size_t take = std::min(bytes.size(), kBlockBytes - block_.size());
+      block_.insert(block_.end(), bytes.begin(), bytes.begin() + static_cast<ptrdiff_t>(take));
+      bytes = bytes.subspan(take);
+      if (block_.size() == kBlockBytes) MSA_RETURN_IF_ERROR(Flush());
+    }
+    return OkStatus();
+  }
+
+  Status Flush() {
+    if (block_.empty()) return OkStatus();
+    const uint64_t checksum = Checksum64(block_);
+    hex_ += HexEncode(std::as_bytes(std::span(&checksum, 1)));
+    MSA_RETURN_IF_ERROR(file_.WriteAt(position_, block_));
+    position_ += static_cast<int64_t>(block_.size());
+    block_.clear();
+    return OkStatus();
+  }
+
+  int64_t position() const { return position_; }
+  const std::string& hex() const { return hex_; }
+
+ private:
+  File& file_;
+  int64_t position_;
+  std::vector<std::byte> block_;
+  std::string hex_;
+};
+
+Result<std::vector<uint64_t>> ParseChecksums(std::string_view hex, size_t blocks) {
+  std::vector<uint64_t> checksums;
+  if (hex.size() != blocks * kChecksumDigits) {
+    return DataLoss("checksums for " + std::to_string(hex.size() / kChecksumDigits) +
+                    " blocks, expected " + std::to_string(blocks));
+  }
+  for (size_t i = 0; i < blocks; ++i) {
+    const char* digits = hex.data() + i * kChecksumDigits;
+    uint64_t big_endian = 0;
+    const auto [end, error] = std::from_chars(digits, digits + kChecksumDigits, big_endian, 16);
+    if (error != std::errc() || end != digits + kChecksumDigits) {
+      return DataLoss("checksum of block " + std::to_string(i) + " is not hexadecimal");
+    }
+    checksums.push_back(__builtin_bswap64(big_endian));
+  }
+  return checksums;
+}
+
+}  // namespace
+
+LatentRowSizes::LatentRowSizes(const LatentLayout& layout)
+    : key(layout.key_row_bytes()),
+      key_scale(layout.key_dtype == DType::kI8 ? int64_t{sizeof(float)} : 0),
+      latent(layout.latent_row_bytes()),
+      latent_scales(layout.latent_row_scales() * int64_t{sizeof(float)}) {}
+
+LatentRows SliceRows(const LatentRows& rows, const LatentRowSizes& sizes, int64_t first,
+                     int64_t count) {
+  const auto slice = [&](std::span<const std::byte> part, int64_t row_bytes) {
+    return part.subspan(static_cast<size_t>(first * row_bytes),
+                        static_cast<size_t>(count * row_bytes));
+  };
+  return {slice(rows.keys, sizes.key), slice(rows.key_scales, sizes.key_scale),
+          slice(rows.latents, sizes.latent), slice(rows.latent_scales, sizes.latent_scales)};
+}
+
+Status CheckLatentBlock(const LatentBlock& block, const LatentLayout& layout) {
+  int64_t n = 0;
+  for (const int64_t chunks : block.chunks) {
+    if (chunks < 0 || chunks > UINT16_MAX) {
+      return InvalidArgument("a passage of " + std::to_string(chunks) +
+                             " latents; 0 to 65535 fit the format");
+    }
+    n += chunks;
+  }
+  const LatentRowSizes sizes(layout);
+  const auto check = [&](const char* what, size_t found_bytes, int64_t row_bytes) {
+    const int64_t expected = n * row_bytes;
+    if (static_cast<int64_t>(found_bytes) == expected) return OkStatus();
+    return InvalidArgument(std::string(what) + " of " + std::to_string(n) + " latents have " +
+                           std::to_string(found_bytes) + " bytes, expected " +
+                           std::to_string(expected));
+  };
+  MSA_RETURN_IF_ERROR(check("keys", block.keys.size(), sizes.key));
+  MSA_RETURN_IF_ERROR(
+      check("key scales", block.key_scales.size() * sizeof(float), sizes.key_scale));
+  MSA_RETURN_IF_ERROR(check("latents", block.latents.size(), sizes.latent));
+  return check("latent scales", block.latent_scales.size() * sizeof(float), sizes.latent_scales);
+}
+
+std::vector<std::byte> EncodeTailBlock(const LatentBlock& block) {
+  ByteWriter writer;
+  writer.PutBytes(block.keys);
+  writer.Align(kAlignment);
+  writer.PutBytes(std::as_bytes(std::span(block.key_scales)));
+  writer.Align(kAlignment);
+  writer.PutBytes(block.latents);
+  writer.Align(kAlignment);
+  writer.PutBytes(std::as_bytes(std::span(block.latent_scales)));
+  writer.Align(kAlignment);
+  return {writer.bytes().begin(), writer.bytes().end()};
+}
+
+int64_t TailBlockBytes(const LatentRowSizes& sizes, int64_t rows) {
+  return Aligned(rows * sizes.key) + Aligned(rows * sizes.key_scale) +
+         Aligned(rows * sizes.latent) + Aligned(rows * sizes.latent_scales);
+}
+
+Result<TailBlock> TailBlock::Read(const File& file, const LatentRowSizes& sizes,
+                                  const LatentPlace& place) {
+  MSA_ASSIGN_OR_RETURN(const int64_t file_bytes, file.Size());
+  const int64_t rows = place.num_chunks;
+  // num_chunks is a sum of 16-bit counts, so the products below stay far from 2^63.
+  const int64_t bytes = TailBlockBytes(sizes, rows);
+  if (place.position < kFileHeaderBytes || bytes > file_bytes ||
+      place.position > file_bytes - bytes) {
+    return DataLoss("latents at byte " + std::to_string(place.position) + ", length " +
+                    std::to_string(bytes) + ", lie outside the file, which has " +
+                    std::to_string(file_bytes));
+  }
+  TailBlock block;
+  block.bytes_.resize(static_cast<size_t>(bytes));
+  MSA_RETURN_IF_ERROR(file.ReadAt(place.position, block.bytes_));
+  if (Checksum64(block.bytes_) != place.checksum) {
+    return DataLoss("latents at byte " + std::to_string(place.position) + ", length " +
+                    std::to_string(bytes) + ": wrong checksum");
+  }
+  int64_t offset = 0;
+  const auto part = [&](int64_t row_bytes) {
+    const auto span =
+        std::span<const std::byte>(block.bytes_)
+            .subspan(static_cast<size_t>(offset), static_cast<size_t>(rows * row_bytes));
+    offset += Aligned(rows * row_bytes);
+    return span;
+  };
+  block.rows_.keys = part(sizes.key);
+  block.rows_.key_scales = part(sizes.key_scale);
+  block.rows_.latents = part(sizes.latent);
+  block.rows_.latent_scales = part(sizes.latent_scales);
+  return block;
+}
+
+Result<std::shared_ptr<const Segment>> Segment::Open(const std::string& path,
+                                                     const LatentLayout& layout, int64_t length,
+                                                     uint64_t header_checksum) {
+  std::shared_ptr<Segment> segment(new Segment(layout));
+  MSA_ASSIGN_OR_RETURN(segment->file_, SafetensorsFile::Open(path));
+  const Status status = segment->ReadHeader(layout, length, header_checksum);
+  if (!status.ok()) return status.WithContext(path);
+  return std::shared_ptr<const Segment>(segment);
+}
+
+Status Segment::ReadHeader(const LatentLayout& layout, int64_t length, uint64_t header_checksum) {
+  if (file_->size_bytes() != length) {
+    return DataLoss(std::to_string(file_->size_bytes()) + " bytes, expected " +
+                    std::to_string(length));
+  }
+  const SafeTensor* keys = file_->Find("r");
+  if (keys == nullptr || keys->shape.size() != 2) return DataLoss("tensor r is missing");
+  num_rows_ = keys->shape[0];
+  const std::byte* data_begin = keys->bytes.data();
+  size_t data_bytes = 0;
+  for (const PartTensor& part : TensorsOf(layout, num_rows_)) {
+    const SafeTensor* tensor = file_->Find(part.name);
+    if (tensor == nullptr || tensor->dtype != part.dtype || tensor->shape != part.shape ||
+        tensor->bytes.data() != data_begin + data_bytes) {
+      return DataLoss(std::string("tensor ") + part.name +
+                      " is not what the catalog's encoding says");
+    }
+    rows_.*part.rows = tensor->bytes;
+    data_bytes += tensor->bytes.size();
+  }
+  data_ = {data_begin, data_bytes};
+  // The tensors end the file, so the header is what stands before them.
+  const auto header_bytes = static_cast<size_t>(length) - data_bytes;
+  if (Checksum64({data_begin - header_bytes, header_bytes}) != header_checksum) {
+    return DataLoss("bytes 0 to " + std::to_string(header_bytes) + ": wrong checksum");
+  }
+  const auto checksums = file_->metadata().find("checksums");
+  if (checksums == file_->metadata().end()) return DataLoss("no checksums in the metadata");
+  const size_t blocks = (data_bytes + kBlockBytes - 1) / kBlockBytes;
+  MSA_ASSIGN_OR_RETURN(checksums_, ParseChecksums(checksums->second, blocks));
+  verified_ = std::vector<std::atomic<bool>>(blocks);
+  return OkStatus();
+}
+
+Status Segment::VerifyBytes(std::span<const std::byte> bytes) const {
+  if (bytes.empty()) return OkStatus();
+  const auto begin = static_cast<size_t>(bytes.data() - data_.data());
+  const size_t last = (begin + bytes.size() - 1) / kBlockBytes;
+  for (size_t block = begin / kBlockBytes; block <= last; ++block) {
+    if (verified_[block].load(std::memory_order_relaxed)) continue;
+    const size_t offset = block * kBlockBytes;
+    if (Checksum64(data_.subspan(offset, std::min(kBlockBytes, data_.size() - offset))) !=
+        checksums_[block]) {
+      return DataLoss(file_->path() + ": wrong checksum of the 64 KiB block at byte " +
+                      std::to_string(offset) + " of the data");
+    }
+    verified_[block].store(true, std::memory_order_relaxed);
+  }
+  return OkStatus();
+}
+
+Result<LatentRows> Segment::ReadRows(int64_t first, int64_t count, bool with_latents) const {
+  if (first < 0 || count < 0 || count > num_rows_ || first > num_rows_ - count) {
+    return DataLoss(file_->path() + ": rows " + std::to_string(first) + " + " +
+                    std::to_string(count) + " of " + std::to_string(num_rows_));
+  }
+  const LatentRows rows = SliceRows(rows_, sizes_, first, count);
+  MSA_RETURN_IF_ERROR(VerifyBytes(rows.keys));
+  MSA_RETURN_IF_ERROR(VerifyBytes(rows.key_scales));
+  if (with_latents) {
+    MSA_RETURN_IF_ERROR(VerifyBytes(rows.latents));
+    MSA_RETURN_IF_ERROR(VerifyBytes(rows.latent_scales));
+  }
+  return rows;
+}
+
+Result<SealedSegment> WriteSegment(FileSystem& fs, const std::string& path,
+                                   const LatentLayout& layout, const SegmentIdentity& identity,
+                                   std::span<const LatentPlace> places,
+                                   FunctionRef<Result<TailBlock>(const LatentPlace&)> read_block) {
+  int64_t rows = 0;
+  for (const LatentPlace& place : places) rows += place.num_chunks;
+  const int64_t data_bytes = rows * LatentRowSizes(layout).total();
+  const auto blocks = (static_cast<size_t>(data_bytes) + kBlockBytes - 1) / kBlockBytes;
+  // Checksums have a fixed width, so the header's size is known before they are.
+  const auto header_bytes = static_cast<int64_t>(
+      SegmentHeader(layout, rows, identity, std::string(blocks * kChecksumDigits, '0')).size());
+
+  MSA_ASSIGN_OR_RETURN(auto file, fs.Open(path, OpenMode::kCreate));
+  MSA_RETURN_IF_ERROR(file->Truncate(0));
+  BlockWriter writer(*file, header_bytes);
+  for (const PartTensor& part : TensorsOf(layout, rows)) {
+    for (const LatentPlace& place : places) {
+      MSA_ASSIGN_OR_RETURN(const TailBlock block, read_block(place));
+      MSA_RETURN_IF_ERROR(writer.Append(block.rows().*part.rows));
+    }
+  }
+  MSA_RETURN_IF_ERROR(writer.Flush());
+  const std::string header = SegmentHeader(layout, rows, identity, writer.hex());
+  MSA_CHECK(static_cast<int64_t>(header.size()) == header_bytes);
+  MSA_RETURN_IF_ERROR(file->WriteAt(0, AsBytes(header)));
+  MSA_RETURN_IF_ERROR(file->Sync());
+  MSA_RETURN_IF_ERROR(file->Close());
+  return SealedSegment{writer.position(), Checksum64(AsBytes(header))};
+}
+
+}  // namespace msa

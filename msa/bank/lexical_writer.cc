@@ -1,0 +1,125 @@
+#include "msa/bank/lexical_writer.h"
+
+#include <algorithm>
+
+#include "msa/bank/blocks.h"
+
+namespace msa {
+namespace {
+
+// A shard is built in memory: about its text once more, so this bounds the writer's memory.
+constexpr int64_t kShardTextBytes = int64_t{48} << 20;
+constexpr int64_t kShardPassages = 131072;
+
+// Tiers of merging: below 256 KiB, 2 MiB and 16 MiB; larger shards stay as they are.
+constexpr int64_t kTierBytes[] = {int64_t{256} << 10, int64_t{2} << 20, int64_t{16} << 20};
+constexpr size_t kMergeShards = 8;
+constexpr int64_t kLargestMergeBytes = int64_t{32} << 20;
+
+}  // namespace
+
+MergeChoice ChooseMerge(std::span<const int64_t> lengths) {
+  for (const int64_t tier : kTierBytes) {
+    size_t begin = 0;
+    for (size_t i = 0; i <= lengths.size(); ++i) {
+      if (i < lengths.size() && lengths[i] < tier) continue;
+      if (i - begin >= kMergeShards) {
+        size_t end = begin;
+        int64_t bytes = 0;
+        while (end < i && bytes + lengths[end] <= kLargestMergeBytes) bytes += lengths[end++];
+        return {begin, end};
+      }
+      begin = i + 1;
+    }
+  }
+  return {};
+}
+
+Status LexicalWriter::Add(PassageId passage, std::string_view title, std::string_view text) {
+  if (builder_ == nullptr) {
+    MSA_ASSIGN_OR_RETURN(builder_, LexicalShardBuilder::Create(passage));
+  }
+  MSA_RETURN_IF_ERROR(builder_->Add(passage, title, text));
+  if (builder_->text_bytes() < kShardTextBytes && builder_->passages() < kShardPassages) {
+    return OkStatus();
+  }
+  return WriteShard();
+}
+
+Status LexicalWriter::Finish() {
+  MSA_RETURN_IF_ERROR(WriteShard());
+  return MergeShards();
+}
+
+Status LexicalWriter::WriteShard() {
+  if (builder_ == nullptr) return OkStatus();
+  const auto builder = std::move(builder_);
+  MSA_ASSIGN_OR_RETURN(const std::vector<std::byte> image, builder->Finish());
+  MSA_ASSIGN_OR_RETURN(const FileId id, transaction_.NewFile(FileKind::kLexical));
+  const std::string path = transaction_.core().layout.File(FileKind::kLexical, id);
+  MSA_ASSIGN_OR_RETURN(auto file, transaction_.fs().Open(path, OpenMode::kCreate));
+  MSA_RETURN_IF_ERROR(file->Truncate(0));
+  MSA_RETURN_IF_ERROR(file->WriteAt(0, image));
+  MSA_RETURN_IF_ERROR(file->Sync());
+  MSA_RETURN_IF_ERROR(file->Close());
+  const std::vector<uint64_t> blocks = BlockChecksums(image);
+  const auto block_bytes = std::as_bytes(std::span(blocks));
+  MSA_RETURN_IF_ERROR(transaction_.SetFile(id, static_cast<int64_t>(image.size()),
+                                           Checksum64(block_bytes), block_bytes));
+  MSA_ASSIGN_OR_RETURN(Statement insert, transaction_.catalog().db().Prepare(
+                                             "INSERT INTO shards VALUES(?1, ?2, ?3, ?4)"));
+  return insert
+      .Bind(id.value, builder->first_passage().value, builder->end_passage().value,
+            builder->passages())
+      .Run();
+}
+
+Status LexicalWriter::MergeShards() {
+  while (true) {
+    MSA_ASSIGN_OR_RETURN(const auto shards, transaction_.catalog().Shards());
+    std::vector<int64_t> lengths;
+    for (const auto& shard : shards) lengths.push_back(shard.length_bytes);
+    const MergeChoice choice = ChooseMerge(lengths);
+    if (choice.begin == choice.end) return OkStatus();
+    MSA_RETURN_IF_ERROR(Merge(std::span(shards).subspan(choice.begin, choice.end - choice.begin)));
+  }
+}
+
+Status LexicalWriter::Merge(std::span<const Catalog::ShardRow> shards) {
+  MSA_ASSIGN_OR_RETURN(Statement remove,
+                       transaction_.catalog().db().Prepare("DELETE FROM shards WHERE file = ?1"));
+  for (const auto& shard : shards) {
+    MSA_RETURN_IF_ERROR(remove.Bind(shard.file.value).Run());
+    MSA_RETURN_IF_ERROR(transaction_.RemoveAfterCommit(FileKind::kLexical, shard.file));
+  }
+  MSA_RETURN_IF_ERROR(AddCommitted(shards.front().first_passage, shards.back().end_passage));
+  return WriteShard();
+}
+
+// Indexes the passages in a range again, from kept text.
+Status LexicalWriter::AddCommitted(int64_t first_passage, int64_t end_passage) {
+  int64_t next = first_passage;
+  while (next < end_passage) {
+    MSA_ASSIGN_OR_RETURN(const auto version,
+                         transaction_.catalog().FindFromPassage(PassageId{next}));
+    if (!version || version->first_passage >= end_passage) return OkStatus();
+    const FileId pack = version->frame.file;
+    MSA_ASSIGN_OR_RETURN(const auto file, transaction_.files().Open(FileKind::kPack, pack));
+    auto content = ReadFrame(*file, version->frame, PassageId{version->first_passage});
+    if (!content.ok()) {
+      return content.status().WithContext(transaction_.core().layout.File(FileKind::kPack, pack));
+    }
+    for (const PassageInfo& passage : content->passages) {
+      // A version may lie across the border of two shards.
+      if (passage.id.value < first_passage || passage.id.value >= end_passage) continue;
+      MSA_RETURN_IF_ERROR(Add(passage.id, version->info.title,
+                              std::string_view(content->text)
+                                  .substr(static_cast<size_t>(passage.begin),
+                                          static_cast<size_t>(passage.end - passage.begin))));
+    }
+    next = version->first_passage + version->info.num_passages;
+  }
+  return OkStatus();
+}
+
+}  // namespace msa

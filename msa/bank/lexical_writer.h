@@ -1,0 +1,45 @@
+// Keeps the full-text shards up with the documents: new passages go to new shards, and shards of a
+// size merge once there are several, so that their number grows with the logarithm of the bank up
+// to a shard's largest size, and a passage is indexed a bounded number of times.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "msa/bank/catalog.h"
+#include "msa/bank/lexical_shard.h"
+#include "msa/bank/write_transaction.h"
+
+namespace msa {
+
+class LexicalWriter {
+ public:
+  explicit LexicalWriter(WriteTransaction& transaction) : transaction_(transaction) {}
+
+  // REQUIRES: ids ascend; the transaction is open. Writes a shard when enough has come.
+  Status Add(PassageId passage, std::string_view title, std::string_view text);
+  // Writes what is left and merges. Everything written is synced.
+  Status Finish();
+
+ private:
+  Status WriteShard();
+  Status MergeShards();
+  Status Merge(std::span<const Catalog::ShardRow> shards);
+  Status AddCommitted(int64_t first_passage, int64_t end_passage);
+
+  WriteTransaction& transaction_;
+  std::unique_ptr<LexicalShardBuilder> builder_;
+};
+
+// Which neighbouring shards to merge next, as [begin, end) into `lengths`, their sizes in bytes in
+// the order of their passages; empty if none. A pure function, so that tests can see its bounds.
+struct MergeChoice {
+  size_t begin = 0;
+  size_t end = 0;
+};
+MergeChoice ChooseMerge(std::span<const int64_t> lengths);
+
+}  // namespace msa

@@ -1,0 +1,53 @@
+// Packs keep text and tokens: one zstd frame a document version, appended, each readable alone.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "msa/bank/bank.h"
+#include "msa/bank/layout.h"
+#include "msa/base/file.h"
+#include "msa/base/status.h"
+
+struct ZSTD_CCtx_s;
+
+namespace msa {
+
+// Where a version's frame lies.
+struct FramePlace {
+  FileId file;
+  int64_t position = 0;
+  int64_t length = 0;
+  uint64_t checksum = 0;
+};
+
+// What a frame holds: DocumentContent without passage ids, which follow from the version.
+class FrameEncoder {
+ public:
+  FrameEncoder();
+  ~FrameEncoder();
+  FrameEncoder(const FrameEncoder&) = delete;
+  FrameEncoder& operator=(const FrameEncoder&) = delete;
+
+  // The frame of a document; valid until the next call.
+  Result<std::span<const std::byte>> Encode(const NewDocument& document);
+
+ private:
+  ZSTD_CCtx_s* context_;
+  std::vector<std::byte> frame_;
+};
+
+// Checks every count and offset; passage ids ascend from `first_passage`. kDataLoss otherwise.
+// Never allocates more than the frame's own content size, which must be at most
+// `max_content_bytes`.
+Result<DocumentContent> DecodeFrame(std::span<const std::byte> frame, PassageId first_passage,
+                                    int64_t max_content_bytes = int64_t{1} << 36);
+
+// Reads and verifies one frame.
+Result<DocumentContent> ReadFrame(const File& file, const FramePlace& place,
+                                  PassageId first_passage);
+
+}  // namespace msa

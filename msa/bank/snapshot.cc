@@ -1,0 +1,249 @@
+#include "msa/bank/snapshot.h"
+
+#include <algorithm>
+#include <charconv>
+
+#include "msa/bank/lexical_search.h"
+
+namespace msa {
+namespace {
+
+constexpr int64_t kCandidatesListed = 6;
+constexpr size_t kDocumentsPerBatch = 256;
+
+std::optional<int64_t> ParseNumber(std::string_view text) {
+  int64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return value;
+}
+
+}  // namespace
+
+Result<std::shared_ptr<const BankSnapshot>> BankSnapshot::Create(std::shared_ptr<BankCore> core) {
+  std::shared_ptr<BankSnapshot> snapshot(new BankSnapshot(std::move(core)));
+  Catalog& catalog = *snapshot->core_->catalog;
+  MSA_RETURN_IF_ERROR(catalog.db().Execute("BEGIN"));
+  auto state = catalog.ReadState();
+  auto path =
+      state.ok() ? catalog.ReadPath(state->head.revision) : Result<RevisionPath>(state.status());
+  MSA_RETURN_IF_ERROR(catalog.db().Execute("COMMIT"));
+  if (!path.ok()) return path.status();
+  snapshot->state_ = *state;
+  snapshot->path_ = *std::move(path);
+  return std::shared_ptr<const BankSnapshot>(snapshot);
+}
+
+const VersionSpan* BankSnapshot::Visible::Find(int64_t version) const {
+  const auto found = std::ranges::lower_bound(versions, version, {}, &VersionSpan::version);
+  return found != versions.end() && found->version == version ? &*found : nullptr;
+}
+
+const VersionSpan* BankSnapshot::Visible::FindByPassage(PassageId passage) const {
+  const auto after =
+      std::ranges::upper_bound(versions, passage.value, {}, &VersionSpan::first_passage);
+  // Versions without passages share their first passage with the next one, which comes last.
+  if (after == versions.begin()) return nullptr;
+  const VersionSpan& span = *std::prev(after);
+  return passage.value < span.first_passage + span.num_passages ? &span : nullptr;
+}
+
+Result<std::shared_ptr<const BankSnapshot::Visible>> BankSnapshot::Matching(
+    const LabelFilter& filter) const {
+  auto visible = std::make_shared<Visible>();
+  {
+    const std::lock_guard lock(core_->catalog_mutex);
+    core_->catalog->SetPath(&path_);
+    MSA_ASSIGN_OR_RETURN(visible->versions,
+                         core_->catalog->VisibleVersions(filter, core_->identity.id));
+  }
+  int64_t end = 0;
+  for (const VersionSpan& span : visible->versions) {
+    // Ids ascend with versions, which also bounds what a damaged row can make us allocate.
+    if (span.num_passages < 0 || span.first_passage < end ||
+        span.num_passages > state_.next_passage - span.first_passage) {
+      return DataLoss("catalog: version " + std::to_string(span.version) +
+                      " has passages outside of 0 to " + std::to_string(state_.next_passage));
+    }
+    end = span.first_passage + span.num_passages;
+    visible->passages.AddRange(span.first_passage, span.num_passages);
+  }
+  return std::shared_ptr<const Visible>(visible);
+}
+
+Result<std::shared_ptr<const BankSnapshot::Visible>> BankSnapshot::All() const {
+  const std::lock_guard lock(mutex_);
+  if (all_ == nullptr) {
+    MSA_ASSIGN_OR_RETURN(all_, Matching({}));
+  }
+  return all_;
+}
+
+Result<BankStats> BankSnapshot::Stats() const {
+  BankStats stats;
+  const std::lock_guard lock(core_->catalog_mutex);
+  Catalog& catalog = *core_->catalog;
+  MSA_ASSIGN_OR_RETURN(
+      Statement totals,
+      catalog.db().Prepare("SELECT documents, passages, tokens, text_bytes FROM revisions"
+                           " WHERE id = ?1"));
+  MSA_ASSIGN_OR_RETURN(const bool row, totals.Bind(state_.head.revision).Step());
+  if (row) {
+    stats.documents = totals.Int(0);
+    stats.passages = totals.Int(1);
+    stats.tokens = totals.Int(2);
+    stats.text_bytes = totals.Int(3);
+  }
+  stats.revisions = state_.head.revision;
+  stats.disk_bytes = {{"catalog", 0}, {"segments", 0}, {"packs", 0}, {"lexical", 0}};
+  MSA_ASSIGN_OR_RETURN(Statement kinds,
+                       catalog.db().Prepare("SELECT kind, sum(length) FROM files GROUP BY kind"));
+  while (true) {
+    MSA_ASSIGN_OR_RETURN(const bool kind, kinds.Step());
+    if (!kind) break;
+    switch (static_cast<FileKind>(kinds.Int(0))) {
+      case FileKind::kPack: stats.disk_bytes["packs"] += kinds.Int(1); break;
+      case FileKind::kTail:
+      case FileKind::kSegment: stats.disk_bytes["segments"] += kinds.Int(1); break;
+      case FileKind::kLexical: stats.disk_bytes["lexical"] += kinds.Int(1); break;
+    }
+  }
+  for (const char* suffix : {"", "-wal"}) {
+    const auto file = core_->fs.Open(core_->layout.catalog() + suffix, OpenMode::kRead);
+    if (!file.ok()) continue;  // there is no WAL after a clean close
+    MSA_ASSIGN_OR_RETURN(const int64_t bytes, (*file)->Size());
+    stats.disk_bytes["catalog"] += bytes;
+  }
+  return stats;
+}
+
+Status BankSnapshot::ForEachDocument(const LabelFilter& filter,
+                                     FunctionRef<bool(const DocumentInfo&)> on_document) const {
+  MSA_ASSIGN_OR_RETURN(const auto visible, filter.empty() ? All() : Matching(filter));
+  // In batches, so that neither the catalog's mutex nor a transaction is held in the callback.
+  std::span<const VersionSpan> rest = visible->versions;
+  while (!rest.empty()) {
+    const auto part = rest.first(std::min(rest.size(), kDocumentsPerBatch));
+    rest = rest.subspan(part.size());
+    std::vector<VersionRow> batch;
+    {
+      const std::lock_guard lock(core_->catalog_mutex);
+      MSA_ASSIGN_OR_RETURN(batch, core_->catalog->FindVersions(part));
+    }
+    for (const VersionRow& row : batch) {
+      if (!on_document(row.info)) return OkStatus();
+    }
+  }
+  return OkStatus();
+}
+
+Result<DocumentInfo> BankSnapshot::FindDocument(std::string_view name) const {
+  const std::lock_guard lock(core_->catalog_mutex);
+  Catalog& catalog = *core_->catalog;
+  catalog.SetPath(&path_);
+  if (const auto number = ParseNumber(name)) {
+    MSA_ASSIGN_OR_RETURN(auto version, catalog.FindVisible(DocId{*number}));
+    if (version) return version->info;
+  }
+  MSA_ASSIGN_OR_RETURN(const auto document, catalog.FindDocument(name, core_->identity.id));
+  if (document) {
+    MSA_ASSIGN_OR_RETURN(auto version, catalog.FindVisible(*document));
+    if (version) return version->info;
+  }
+  if (name.empty()) return InvalidArgument("a document's name must not be empty");
+  MSA_ASSIGN_OR_RETURN(const auto found, catalog.FindByPart(name, kCandidatesListed));
+  if (found.empty()) {
+    return NotFound("no document has the id or key \"" + std::string(name) +
+                    "\", or that in its key or title");
+  }
+  if (found.size() == 1) return found[0].info;
+  std::string message = "\"" + std::string(name) + "\" fits several documents:";
+  for (const VersionRow& row : found) {
+    message.append("\n  ").append(std::to_string(row.info.id.value));
+    message.append("  ").append(row.info.key);
+  }
+  if (found.size() == kCandidatesListed) message += "\n  …";
+  return InvalidArgument(message);
+}
+
+Result<VersionRow> BankSnapshot::VisibleVersion(VersionId version) const {
+  MSA_ASSIGN_OR_RETURN(const auto visible, All());
+  if (visible->Find(version.value) != nullptr) {
+    const std::lock_guard lock(core_->catalog_mutex);
+    MSA_ASSIGN_OR_RETURN(auto row, core_->catalog->FindVersion(version));
+    if (row) return *std::move(row);
+  }
+  return NotFound("revision " + std::to_string(state_.head.revision) + " has no document version " +
+                  std::to_string(version.value));
+}
+
+Result<DocumentInfo> BankSnapshot::GetDocument(VersionId version) const {
+  MSA_ASSIGN_OR_RETURN(VersionRow row, VisibleVersion(version));
+  return std::move(row.info);
+}
+
+Result<DocumentContent> BankSnapshot::ReadContent(VersionId version) const {
+  MSA_ASSIGN_OR_RETURN(const VersionRow row, VisibleVersion(version));
+  MSA_ASSIGN_OR_RETURN(const auto content, core_->ReadContent(row));
+  return *content;
+}
+
+Result<Snapshot::PassageAddress> BankSnapshot::FindPassage(PassageId passage) const {
+  MSA_ASSIGN_OR_RETURN(const auto visible, All());
+  std::optional<VersionRow> row;
+  if (const VersionSpan* version = visible->FindByPassage(passage)) {
+    const std::lock_guard lock(core_->catalog_mutex);
+    MSA_ASSIGN_OR_RETURN(row, core_->catalog->FindVersion(VersionId{version->version}));
+  }
+  if (!row) {
+    return NotFound("revision " + std::to_string(state_.head.revision) + " has no passage " +
+                    std::to_string(passage.value));
+  }
+  MSA_ASSIGN_OR_RETURN(const auto content, core_->ReadContent(*row));
+  const int64_t index = passage.value - row->first_passage;
+  return PassageAddress{row->info.version, index, content->passages[static_cast<size_t>(index)]};
+}
+
+Result<std::vector<std::shared_ptr<LexicalShard>>> BankSnapshot::OpenShards() const {
+  // A merge may remove a shard between listing and opening; the list is then read again.
+  constexpr int kAttempts = 5;
+  for (int attempt = 1;; ++attempt) {
+    std::vector<Catalog::ShardRow> rows;
+    {
+      const std::lock_guard lock(core_->catalog_mutex);
+      MSA_ASSIGN_OR_RETURN(rows, core_->catalog->Shards());
+    }
+    core_->shards.Prune(rows);
+    std::vector<std::shared_ptr<LexicalShard>> shards;
+    Status status;
+    for (const Catalog::ShardRow& row : rows) {
+      auto shard = core_->shards.Open(row);
+      status = shard.status();
+      if (!shard.ok()) break;
+      shards.push_back(*std::move(shard));
+    }
+    if (status.ok()) return shards;
+    if (status.code() != StatusCode::kNotFound || attempt == kAttempts) return status;
+  }
+}
+
+Result<std::vector<LexicalHit>> BankSnapshot::SearchLexical(std::string_view query, int64_t k,
+                                                            const LabelFilter& filter) const {
+  MSA_ASSIGN_OR_RETURN(const auto visible, filter.empty() ? All() : Matching(filter));
+  MSA_ASSIGN_OR_RETURN(const auto shards, OpenShards());
+  LexicalSearchOptions options;
+  options.exact_statistics = !filter.empty();
+  return SearchShards(shards, visible->passages, query, k, options);
+}
+
+Result<std::vector<PassageId>> BankSnapshot::MatchingPassages(const LabelFilter& filter) const {
+  MSA_ASSIGN_OR_RETURN(const auto visible, filter.empty() ? All() : Matching(filter));
+  std::vector<PassageId> passages;
+  passages.reserve(static_cast<size_t>(visible->passages.size()));
+  for (const VersionSpan& span : visible->versions) {
+    for (int64_t i = 0; i < span.num_passages; ++i) passages.push_back({span.first_passage + i});
+  }
+  return passages;
+}
+
+}  // namespace msa

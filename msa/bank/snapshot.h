@@ -1,0 +1,81 @@
+// A Snapshot of one revision.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "msa/bank/bank.h"
+#include "msa/bank/core.h"
+#include "msa/bank/passage_set.h"
+
+namespace msa {
+
+class BankSnapshot final : public Snapshot {
+ public:
+  // Reads the state and path in one transaction of `core`'s connection. REQUIRES: its mutex is
+  // held.
+  static Result<std::shared_ptr<const BankSnapshot>> Create(std::shared_ptr<BankCore> core);
+
+  // Of the catalog when the snapshot was made: changes with every commit, latents included.
+  int64_t commit_number() const { return state_.head.commit_number; }
+
+  RevisionId revision() const override { return RevisionId{state_.head.revision}; }
+  Result<BankStats> Stats() const override;
+  Result<std::vector<EncodingStats>> Encodings() const override;
+  Status ForEachDocument(const LabelFilter& filter,
+                         FunctionRef<bool(const DocumentInfo&)> on_document) const override;
+  Result<DocumentInfo> FindDocument(std::string_view name) const override;
+  Result<DocumentInfo> GetDocument(VersionId version) const override;
+  Result<DocumentContent> ReadContent(VersionId version) const override;
+  Result<PassageAddress> FindPassage(PassageId passage) const override;
+  Result<std::vector<LexicalHit>> SearchLexical(std::string_view query, int64_t k,
+                                                const LabelFilter& filter) const override;
+  Result<std::span<const KeyRun>> RoutingKeys(EncodingId encoding) const override;
+  Result<LatentBlock> ReadLatents(EncodingId encoding, PassageId passage) const override;
+  Result<std::vector<Unencoded>> FindUnencoded(EncodingId encoding) const override;
+  Result<std::vector<PassageId>> MatchingPassages(const LabelFilter& filter) const override;
+
+ private:
+  // What this revision sees; made at first need, then shared by all calls.
+  struct Visible {
+    std::vector<VersionSpan> versions;  // ascending by version and by passage
+    PassageSet passages;
+
+    // Null if it is not visible.
+    const VersionSpan* Find(int64_t version) const;
+    const VersionSpan* FindByPassage(PassageId passage) const;
+  };
+  // Routing keys of one encoding and what keeps their memory.
+  struct LoadedKeys {
+    std::vector<KeyRun> runs;
+    std::vector<std::shared_ptr<const void>> owners;
+  };
+
+  explicit BankSnapshot(std::shared_ptr<BankCore> core) : core_(std::move(core)) {}
+
+  Result<std::shared_ptr<const Visible>> All() const;
+  // Not kept: a filter narrows the set for one request.
+  Result<std::shared_ptr<const Visible>> Matching(const LabelFilter& filter) const;
+  Result<VersionRow> VisibleVersion(VersionId version) const;
+  Result<std::vector<std::shared_ptr<LexicalShard>>> OpenShards() const;
+  // REQUIRES: the catalog's mutex is held.
+  Result<EncodingInfo> RequireEncoding(EncodingId encoding) const;
+  Result<LoadedKeys> LoadKeys(EncodingId encoding) const;
+  Result<LatentBlock> ReadPlacedLatents(EncodingId encoding, VersionId version,
+                                        int64_t index) const;
+
+  const std::shared_ptr<BankCore> core_;
+  CatalogState state_;
+  RevisionPath path_;
+
+  mutable std::mutex mutex_;  // guards all_
+  mutable std::shared_ptr<const Visible> all_;
+  mutable std::mutex keys_mutex_;  // guards keys_; taken before all others
+  mutable std::map<EncodingId, LoadedKeys> keys_;
+};
+
+}  // namespace msa

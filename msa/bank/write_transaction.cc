@@ -1,0 +1,134 @@
+#include "msa/bank/write_transaction.h"
+
+#include <algorithm>
+
+#include "msa/base/check.h"
+
+namespace msa {
+namespace {
+
+// Removes the files of `kind` that the catalog does not name and cuts the others at their committed
+// lengths.
+Status RecoverFolder(FileSystem& fs, const BankLayout& layout, FileKind kind,
+                     std::span<const Catalog::FileRow> rows) {
+  MSA_ASSIGN_OR_RETURN(const auto names, fs.List(layout.Folder(kind)));
+  for (const std::string& name : names) {
+    const auto id = ParseFileName(kind, name);
+    if (!id) continue;
+    const auto row =
+        std::ranges::find_if(rows, [&](const auto& r) { return r.id == *id && r.kind == kind; });
+    const std::string path = layout.File(kind, *id);
+    if (row == rows.end()) {
+      MSA_RETURN_IF_ERROR(fs.Remove(path));
+      continue;
+    }
+    MSA_ASSIGN_OR_RETURN(auto file, fs.Open(path, OpenMode::kReadWrite));
+    MSA_ASSIGN_OR_RETURN(const int64_t size, file->Size());
+    if (size < row->length) {
+      return DataLoss(path + " has " + std::to_string(size) + " bytes, expected " +
+                      std::to_string(row->length));
+    }
+    if (size > row->length) {
+      MSA_RETURN_IF_ERROR(file->Truncate(row->length));
+      MSA_RETURN_IF_ERROR(file->Sync());
+    }
+  }
+  return OkStatus();
+}
+
+}  // namespace
+
+Result<std::unique_ptr<WriteTransaction>> WriteTransaction::Start(std::shared_ptr<BankCore> core) {
+  std::unique_ptr<WriteTransaction> self(new WriteTransaction(std::move(core)));
+  const BankLayout& layout = self->core_->layout;
+  MSA_ASSIGN_OR_RETURN(self->lock_, LockRecord::AcquireWriter(layout.lock()));
+  MSA_ASSIGN_OR_RETURN(self->catalog_, Catalog::Open(layout.catalog(), Catalog::Access::kWrite));
+  MSA_ASSIGN_OR_RETURN(self->state_, self->catalog_.ReadState());
+  MSA_RETURN_IF_ERROR(self->Recover());
+  return self;
+}
+
+Status WriteTransaction::Recover() {
+  MSA_ASSIGN_OR_RETURN(const auto rows, catalog_.Files());
+  for (const FileKind kind : kFileKinds) {
+    MSA_RETURN_IF_ERROR(RecoverFolder(fs(), core_->layout, kind, rows));
+  }
+  MSA_ASSIGN_OR_RETURN(head_file_, fs().Open(core_->layout.head(), OpenMode::kReadWrite));
+  MSA_ASSIGN_OR_RETURN(const Head head, ReadHead(*head_file_, core_->identity.id));
+  if (head == state_.head) return OkStatus();
+  if (head.commit_number >= state_.head.commit_number) {
+    return DataLoss(core_->layout.catalog() + " is at commit " +
+                    std::to_string(state_.head.commit_number) + ", head says " +
+                    std::to_string(head.commit_number));
+  }
+  return WriteHead(*head_file_, core_->identity.id, state_.head);
+}
+
+Status WriteTransaction::Begin() {
+  if (is_open_) return OkStatus();
+  MSA_RETURN_IF_ERROR(catalog_.db().Execute("BEGIN IMMEDIATE"));
+  is_open_ = true;
+  return OkStatus();
+}
+
+Status WriteTransaction::WriteState() {
+  MSA_ASSIGN_OR_RETURN(
+      Statement update,
+      catalog_.db().Prepare("UPDATE state SET commit_number = ?1, revision = ?2,"
+                            " chain_length = ?3, chain_head = ?4, erase_epoch = ?5,"
+                            " next_document = ?6, next_version = ?7, next_passage = ?8,"
+                            " next_file = ?9"));
+  const Head& head = state_.head;
+  return update
+      .Bind(head.commit_number, head.revision, head.chain_length,
+            std::span<const std::byte>(head.chain_head), head.erase_epoch, state_.next_document,
+            state_.next_version, state_.next_passage, state_.next_file)
+      .Run();
+}
+
+Status WriteTransaction::Commit() {
+  MSA_CHECK(is_open_);
+  for (const std::string& folder : folders_to_sync_) {
+    MSA_RETURN_IF_ERROR(fs().SyncDirectory(folder));
+  }
+  folders_to_sync_.clear();
+  ++state_.head.commit_number;
+  MSA_RETURN_IF_ERROR(WriteState());
+  MSA_RETURN_IF_ERROR(catalog_.db().Execute("COMMIT"));
+  is_open_ = false;
+  MSA_RETURN_IF_ERROR(WriteHead(*head_file_, core_->identity.id, state_.head));
+  for (const std::string& path : files_to_remove_) {
+    // What stays behind is removed by the next writer.
+    [[maybe_unused]] const Status ignored = fs().Remove(path);
+  }
+  files_to_remove_.clear();
+  return OkStatus();
+}
+
+Result<FileId> WriteTransaction::NewFile(FileKind kind, EncodingId encoding) {
+  MSA_CHECK(is_open_);
+  const FileId id{state_.next_file++};
+  folders_to_sync_.insert(core_->layout.Folder(kind));
+  MSA_ASSIGN_OR_RETURN(
+      Statement insert,
+      catalog_.db().Prepare("INSERT INTO files VALUES(?1, ?2, nullif(?3, -1), 0, 0, zeroblob(0))"));
+  MSA_RETURN_IF_ERROR(insert.Bind(id.value, static_cast<int64_t>(kind), encoding.value).Run());
+  return id;
+}
+
+Status WriteTransaction::SetFile(FileId id, int64_t length, uint64_t checksum,
+                                 std::span<const std::byte> blocks) {
+  MSA_ASSIGN_OR_RETURN(Statement update,
+                       catalog_.db().Prepare("UPDATE files SET length = ?2, checksum = ?3,"
+                                             " blocks = ?4 WHERE id = ?1"));
+  return update.Bind(id.value, length, static_cast<int64_t>(checksum), blocks).Run();
+}
+
+Status WriteTransaction::RemoveAfterCommit(FileKind kind, FileId id) {
+  MSA_ASSIGN_OR_RETURN(Statement remove, catalog_.db().Prepare("DELETE FROM files WHERE id = ?1"));
+  MSA_RETURN_IF_ERROR(remove.Bind(id.value).Run());
+  files_to_remove_.push_back(core_->layout.File(kind, id));
+  return OkStatus();
+}
+
+}  // namespace msa

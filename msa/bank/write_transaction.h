@@ -1,0 +1,61 @@
+// The writer's hold on a bank: its lock, its own connection to the catalog, and the order in which
+// a commit becomes durable (docs/bank-format.md, "A commit"). What the parts of a write (documents,
+// shards, latents) share.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <set>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "msa/bank/catalog.h"
+#include "msa/bank/core.h"
+#include "msa/bank/head.h"
+#include "msa/bank/lock.h"
+
+namespace msa {
+
+class WriteTransaction {
+ public:
+  // Takes the lock, removes what a crashed writer left, rewrites a head that is behind.
+  static Result<std::unique_ptr<WriteTransaction>> Start(std::shared_ptr<BankCore> core);
+
+  const BankCore& core() const { return *core_; }
+  FileSystem& fs() { return core_->fs; }
+  FileTable& files() { return core_->files; }
+  Catalog& catalog() { return catalog_; }
+  // Counters are advanced in place; the row is written at commit.
+  CatalogState& state() { return state_; }
+
+  bool is_open() const { return is_open_; }
+  // Opens the catalog's transaction, if it is not.
+  Status Begin();
+  // Makes all durable: state row, catalog, head, in this order; then removes the files given to
+  // RemoveAfterCommit. REQUIRES: is_open(), files that rows name are synced.
+  Status Commit();
+
+  // Rows of `files`. `encoding` is that of a tail or segment.
+  Result<FileId> NewFile(FileKind kind, EncodingId encoding = {});
+  Status SetFile(FileId id, int64_t length, uint64_t checksum = 0,
+                 std::span<const std::byte> blocks = {});
+  // Deletes the row; the file goes after the commit, so that no reader misses it before.
+  Status RemoveAfterCommit(FileKind kind, FileId id);
+
+ private:
+  explicit WriteTransaction(std::shared_ptr<BankCore> core) : core_(std::move(core)) {}
+  Status Recover();
+  Status WriteState();
+
+  const std::shared_ptr<BankCore> core_;
+  LockRecord lock_;
+  Catalog catalog_;
+  std::unique_ptr<File> head_file_;
+  CatalogState state_;
+  bool is_open_ = false;
+  std::set<std::string> folders_to_sync_;
+  std::vector<std::string> files_to_remove_;
+};
+
+}  // namespace msa

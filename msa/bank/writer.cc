@@ -1,0 +1,74 @@
+#include "msa/bank/writer.h"
+
+namespace msa {
+namespace {
+
+// The input's fault, found before anything was written.
+bool IsHarmless(StatusCode code) {
+  return code == StatusCode::kInvalidArgument || code == StatusCode::kAlreadyExists;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<BankWriter>> Writer::Start(std::shared_ptr<BankCore> core,
+                                                  int64_t seal_bytes) {
+  MSA_ASSIGN_OR_RETURN(auto transaction, WriteTransaction::Start(std::move(core)));
+  std::unique_ptr<Writer> writer(new Writer(std::move(transaction), seal_bytes));
+  MSA_ASSIGN_OR_RETURN(writer->documents_, DocumentWriter::Create(*writer->transaction_));
+  return std::unique_ptr<BankWriter>(std::move(writer));
+}
+
+Status Writer::Keep(Status status) {
+  if (!status.ok() && !IsHarmless(status.code())) failed_ = status;
+  return status;
+}
+
+Result<AddOutcome> Writer::Add(NewDocument document) {
+  MSA_RETURN_IF_ERROR(failed_);
+  auto outcome = documents_->Add(document);
+  if (!outcome.ok()) return Keep(outcome.status());
+  return outcome;
+}
+
+Result<RevisionId> Writer::Commit(std::string_view message) {
+  MSA_RETURN_IF_ERROR(failed_);
+  if (documents_->pending_documents() > 0) {
+    // Latents added meanwhile go with them: they share the transaction.
+    MSA_RETURN_IF_ERROR(Keep(latents_.Finish()));
+    MSA_RETURN_IF_ERROR(Keep(documents_->Commit(message)));
+  }
+  return RevisionId{transaction_->state().head.revision};
+}
+
+Result<EncodingId> Writer::OpenEncoding(const EncodingInfo& encoding) {
+  MSA_RETURN_IF_ERROR(failed_);
+  auto id = latents_.OpenEncoding(encoding);
+  if (!id.ok()) {
+    // Other shapes under the same fingerprint: refused before anything was written.
+    if (id.status().code() == StatusCode::kFailedPrecondition) return id.status();
+    return Keep(id.status());
+  }
+  // Pending documents wait for their own commit, and the new row with them.
+  if (transaction_->is_open() && pending_documents() == 0) {
+    MSA_RETURN_IF_ERROR(Keep(transaction_->Commit()));
+  }
+  return id;
+}
+
+Status Writer::AddLatents(EncodingId encoding, VersionId version, int64_t first_passage,
+                          const LatentBlock& block) {
+  MSA_RETURN_IF_ERROR(failed_);
+  return Keep(latents_.Add(encoding, version, first_passage, block));
+}
+
+Status Writer::CommitLatents() {
+  MSA_RETURN_IF_ERROR(failed_);
+  if (!latents_.has_pending()) return OkStatus();
+  if (pending_documents() > 0) {
+    return FailedPrecondition("commit the documents that were added before their latents");
+  }
+  MSA_RETURN_IF_ERROR(Keep(latents_.Finish()));
+  return Keep(transaction_->Commit());
+}
+
+}  // namespace msa

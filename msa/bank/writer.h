@@ -1,0 +1,43 @@
+// BankWriter over its parts: documents, latents, and the transaction they share.
+#pragma once
+
+#include <memory>
+
+#include "msa/bank/bank.h"
+#include "msa/bank/document_writer.h"
+#include "msa/bank/latent_writer.h"
+#include "msa/bank/write_transaction.h"
+
+namespace msa {
+
+inline constexpr int64_t kSealBytes = int64_t{64} << 20;
+
+class Writer final : public BankWriter {
+ public:
+  static Result<std::unique_ptr<BankWriter>> Start(std::shared_ptr<BankCore> core,
+                                                   int64_t seal_bytes = kSealBytes);
+
+  Result<AddOutcome> Add(NewDocument document) override;
+  int64_t pending_documents() const override { return documents_->pending_documents(); }
+  int64_t pending_text_bytes() const override { return documents_->pending_text_bytes(); }
+  Result<RevisionId> Commit(std::string_view message) override;
+  Result<EncodingId> OpenEncoding(const EncodingInfo& encoding) override;
+  Status AddLatents(EncodingId encoding, VersionId version, int64_t first_passage,
+                    const LatentBlock& block) override;
+  Status CommitLatents() override;
+
+ private:
+  Writer(std::unique_ptr<WriteTransaction> transaction, int64_t seal_bytes)
+      : transaction_(std::move(transaction)), latents_(*transaction_, seal_bytes) {}
+
+  // Remembers a failure that may have left half of an operation in the transaction: from then on
+  // every call returns it, and nothing more is committed.
+  Status Keep(Status status);
+
+  std::unique_ptr<WriteTransaction> transaction_;
+  LatentWriter latents_;
+  std::unique_ptr<DocumentWriter> documents_;
+  Status failed_;
+};
+
+}  // namespace msa
