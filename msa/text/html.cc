@@ -209,7 +209,7 @@ class TextWriter {
 
   size_t size() const { return out_.size(); }
   std::string_view written_since(size_t begin) const {
-    return std::string_view(out_).substr(begin);
+    return std::string_view(out_).substr(std::min(begin, out_.size()));
   }
   std::string Take() {
     out_.resize(TrimEnd(out_, 0, out_.size()));

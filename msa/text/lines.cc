@@ -69,7 +69,7 @@ size_t ListMarkLength(std::string_view line) {
 bool IsStandaloneLine(std::string_view line) {
   const std::string_view content = Trim(line);
   if (content.empty()) return false;
-  if (content.front() == '|' || content.front() == '>') return true;
+  if (content.front() == '|') return true;
   if (content.size() < 3 || std::string_view("-=*_~").find(content.front()) == content.npos) {
     return false;
   }

@@ -18,7 +18,7 @@ bool IsHeadingLine(std::string_view line);
 bool IsFenceLine(std::string_view line);
 // Bytes up to the item's text in "- x", "* x", "• x", "3. x", "b) x", "(iv) x"; 0 if it is no item.
 size_t ListMarkLength(std::string_view line);
-// A table row ("| a | b |"), a quotation ("> x"), a rule ("---", "===").
+// A table row ("| a | b |") or a rule ("---", "===").
 bool IsStandaloneLine(std::string_view line);
 
 }  // namespace msa

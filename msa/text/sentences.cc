@@ -113,6 +113,13 @@ class BlockSplitter {
  public:
   BlockSplitter(std::string_view text, std::vector<TextSpan>* spans) : text_(text), spans_(spans) {}
 
+  // All of [begin, end) as one sentence, whatever stops are in it.
+  void Keep(size_t begin, size_t end) {
+    end_ = end;
+    start_ = SkipSpace(text_.substr(0, end), begin);
+    Emit(end);
+  }
+
   void Split(size_t begin, size_t end) {
     end_ = end;
     start_ = SkipSpace(text_.substr(0, end), begin);
@@ -171,10 +178,11 @@ class BlockSplitter {
   }
 
   bool EndsSentence(size_t stop, size_t next, bool single_dot) const {
-    if (IsLower(PeekAt(next))) return false;
+    const char32_t first = PeekAt(next);
+    if (IsLower(first) || IsSoftStop(first)) return false;  // ". . ." leads to a page number
     if (!single_dot) return true;
     const std::string_view word = WordBefore(stop);
-    if (word.empty()) return true;
+    if (word.empty()) return !FollowsSpacedStop(stop);
     if (word.size() == 1 && IsUpperAscii(word[0])) return StartsSentence(next);  // an initial
     std::array<char, 8> buffer;
     if (word.size() > buffer.size()) return true;
@@ -196,6 +204,11 @@ class BlockSplitter {
       --begin;
     }
     return text_.substr(begin, stop - begin);
+  }
+
+  bool FollowsSpacedStop(size_t stop) const {
+    const size_t before = TrimEnd(text_, start_, stop);
+    return before < stop && before > start_ && text_[before - 1] == '.';
   }
 
   bool StartsSentence(size_t i) const {
@@ -226,7 +239,7 @@ struct Line {
   int64_t columns;
   bool blank;
   bool alone;  // a heading, a row, a rule, a line of code: a sentence of its own
-  bool item;   // begins a list item
+  bool item;   // begins a list item, or continues a quotation
 };
 
 int64_t CountChars(std::string_view utf8) {
@@ -245,7 +258,8 @@ Line ReadLine(std::string_view text, size_t begin, bool* in_code) {
     return line;
   }
   line.alone = *in_code || IsHeadingLine(content) || IsStandaloneLine(content);
-  line.item = !line.alone && ListMarkLength(content) > 0;
+  const bool quoted = content[SkipSpace(content, 0)] == '>';
+  line.item = !line.alone && (quoted || ListMarkLength(content) > 0);
   return line;
 }
 
@@ -276,7 +290,11 @@ void SplitParagraph(std::string_view text, const Line* begin, const Line* end,
     const bool goes_on = next != end && !line->alone && !next->alone && !next->item &&
                          IsWrap(text, *line, *next, width);
     if (goes_on) continue;
-    splitter->Split(first->begin, line->end);
+    if (line->alone) {
+      splitter->Keep(line->begin, line->end);
+    } else {
+      splitter->Split(first->begin, line->end);
+    }
     first = next;
   }
 }
