@@ -1,5 +1,7 @@
 #include "msa/base/utf8.h"
 
+#include <cstring>
+
 #include "msa/base/check.h"
 
 namespace msa {
@@ -8,6 +10,16 @@ namespace {
 constexpr char32_t kReplacement = 0xFFFD;
 
 unsigned ByteAt(std::string_view text, size_t i) { return static_cast<unsigned char>(text[i]); }
+
+// Whole words of ASCII at the start of `text`, in bytes. Most text is little else.
+size_t AsciiPrefix(std::string_view text) {
+  size_t length = 0;
+  for (uint64_t word = 0; text.size() - length >= sizeof(word); length += sizeof(word)) {
+    std::memcpy(&word, text.data() + length, sizeof(word));
+    if ((word & 0x8080808080808080) != 0) break;
+  }
+  return length;
+}
 
 }  // namespace
 
@@ -57,6 +69,8 @@ void AppendUtf8(char32_t code_point, std::string* out) {
 
 bool IsValidUtf8(std::string_view text) {
   while (!text.empty()) {
+    text.remove_prefix(AsciiPrefix(text));
+    if (text.empty()) break;
     const Utf8Char c = DecodeUtf8(text);
     if (!c.valid) return false;
     text.remove_prefix(static_cast<size_t>(c.length_bytes));
