@@ -1,6 +1,7 @@
 #include "msa/bank/catalog.h"
 
 #include <algorithm>
+#include <cstring>
 #include <nlohmann/json.hpp>
 
 #include "msa/bank/bytes.h"
@@ -316,13 +317,19 @@ Result<std::vector<Catalog::FileRow>> Catalog::Files(FileId only) {
 Result<std::vector<Catalog::ShardRow>> Catalog::Shards() {
   MSA_ASSIGN_OR_RETURN(
       Statement rows,
-      db_.Prepare("SELECT s.file, s.first_passage, s.end_passage, s.passages, f.length"
+      db_.Prepare("SELECT s.file, s.first_passage, s.end_passage, s.passages, f.length, f.blocks"
                   " FROM shards s JOIN files f ON f.id = s.file ORDER BY s.first_passage"));
   std::vector<ShardRow> shards;
   while (true) {
     MSA_ASSIGN_OR_RETURN(const bool row, rows.Step());
     if (!row) return shards;
-    shards.push_back({FileId{rows.Int(0)}, rows.Int(1), rows.Int(2), rows.Int(3), rows.Int(4)});
+    ShardRow& shard = shards.emplace_back();
+    shard = {FileId{rows.Int(0)}, rows.Int(1), rows.Int(2), rows.Int(3), rows.Int(4), {}};
+    const auto blocks = rows.Blob(5);
+    shard.blocks.resize(blocks.size() / sizeof(uint64_t));
+    if (!blocks.empty()) {
+      std::memcpy(shard.blocks.data(), blocks.data(), shard.blocks.size() * sizeof(uint64_t));
+    }
   }
 }
 

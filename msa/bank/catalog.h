@@ -122,6 +122,7 @@ class Catalog {
     int64_t end_passage;
     int64_t passages;
     int64_t length_bytes;
+    std::vector<uint64_t> blocks;  // checksums
   };
   // Ascending by passage.
   Result<std::vector<ShardRow>> Shards();

@@ -41,7 +41,7 @@ Result<std::shared_ptr<LexicalShard>> ShardCache::Open(const Catalog::ShardRow& 
   const std::lock_guard lock(mutex_);
   if (const auto found = shards_.find(row.file); found != shards_.end()) return found->second;
   const std::string path = layout_.File(FileKind::kLexical, row.file);
-  MSA_ASSIGN_OR_RETURN(auto shard, LexicalShard::Open(path));
+  MSA_ASSIGN_OR_RETURN(auto shard, LexicalShard::Open(path, row.length_bytes, row.blocks));
   if (shard->first_passage() != row.first_passage || shard->end_passage() != row.end_passage ||
       shard->passages() != row.passages) {
     return DataLoss(path + ": covers other passages than the catalog says");

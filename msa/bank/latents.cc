@@ -236,7 +236,6 @@ Status Segment::ReadHeader(const LatentLayout& layout, int64_t length, uint64_t 
     rows_.*part.rows = tensor->bytes;
     data_bytes += tensor->bytes.size();
   }
-  data_ = {data_begin, data_bytes};
   // The tensors end the file, so the header is what stands before them.
   const auto header_bytes = static_cast<size_t>(length) - data_bytes;
   if (Checksum64({data_begin - header_bytes, header_bytes}) != header_checksum) {
@@ -244,27 +243,16 @@ Status Segment::ReadHeader(const LatentLayout& layout, int64_t length, uint64_t 
   }
   const auto checksums = file_->metadata().find("checksums");
   if (checksums == file_->metadata().end()) return DataLoss("no checksums in the metadata");
-  const size_t blocks = (data_bytes + kBlockBytes - 1) / kBlockBytes;
-  MSA_ASSIGN_OR_RETURN(checksums_, ParseChecksums(checksums->second, blocks));
-  verified_ = std::vector<std::atomic<bool>>(blocks);
+  MSA_ASSIGN_OR_RETURN(std::vector<uint64_t> blocks,
+                       ParseChecksums(checksums->second, NumBlocks(data_bytes)));
+  data_ = VerifiedBytes({data_begin, data_bytes}, std::move(blocks));
   return OkStatus();
 }
 
-Status Segment::VerifyBytes(std::span<const std::byte> bytes) const {
+Status Segment::Verify(std::span<const std::byte> bytes) const {
   if (bytes.empty()) return OkStatus();
-  const auto begin = static_cast<size_t>(bytes.data() - data_.data());
-  const size_t last = (begin + bytes.size() - 1) / kBlockBytes;
-  for (size_t block = begin / kBlockBytes; block <= last; ++block) {
-    if (verified_[block].load(std::memory_order_relaxed)) continue;
-    const size_t offset = block * kBlockBytes;
-    if (Checksum64(data_.subspan(offset, std::min(kBlockBytes, data_.size() - offset))) !=
-        checksums_[block]) {
-      return DataLoss(file_->path() + ": wrong checksum of the 64 KiB block at byte " +
-                      std::to_string(offset) + " of the data");
-    }
-    verified_[block].store(true, std::memory_order_relaxed);
-  }
-  return OkStatus();
+  const auto offset = static_cast<size_t>(bytes.data() - data_.bytes().data());
+  return data_.Verify(offset, bytes.size()).WithContext(file_->path() + ", data");
 }
 
 Result<LatentRows> Segment::ReadRows(int64_t first, int64_t count, bool with_latents) const {
@@ -273,11 +261,11 @@ Result<LatentRows> Segment::ReadRows(int64_t first, int64_t count, bool with_lat
                     std::to_string(count) + " of " + std::to_string(num_rows_));
   }
   const LatentRows rows = SliceRows(rows_, sizes_, first, count);
-  MSA_RETURN_IF_ERROR(VerifyBytes(rows.keys));
-  MSA_RETURN_IF_ERROR(VerifyBytes(rows.key_scales));
+  MSA_RETURN_IF_ERROR(Verify(rows.keys));
+  MSA_RETURN_IF_ERROR(Verify(rows.key_scales));
   if (with_latents) {
-    MSA_RETURN_IF_ERROR(VerifyBytes(rows.latents));
-    MSA_RETURN_IF_ERROR(VerifyBytes(rows.latent_scales));
+    MSA_RETURN_IF_ERROR(Verify(rows.latents));
+    MSA_RETURN_IF_ERROR(Verify(rows.latent_scales));
   }
   return rows;
 }
@@ -289,7 +277,7 @@ Result<SealedSegment> WriteSegment(FileSystem& fs, const std::string& path,
   int64_t rows = 0;
   for (const LatentPlace& place : places) rows += place.num_chunks;
   const int64_t data_bytes = rows * LatentRowSizes(layout).total();
-  const auto blocks = (static_cast<size_t>(data_bytes) + kBlockBytes - 1) / kBlockBytes;
+  const size_t blocks = NumBlocks(static_cast<size_t>(data_bytes));
   // Checksums have a fixed width, so the header's size is known before they are.
   const auto header_bytes = static_cast<int64_t>(
       SegmentHeader(layout, rows, identity, std::string(blocks * kChecksumDigits, '0')).size());

@@ -1,16 +1,15 @@
 // Latents on disk: blocks of a tail, rows of a sealed segment. docs/bank-format.md, "segments".
 #pragma once
 
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "msa/bank/bank.h"
+#include "msa/bank/blocks.h"
 #include "msa/bank/layout.h"
 #include "msa/base/file.h"
 #include "msa/base/safetensors.h"
@@ -91,15 +90,13 @@ class Segment {
  private:
   Segment(const LatentLayout& layout) : sizes_(layout) {}
   Status ReadHeader(const LatentLayout& layout, int64_t length, uint64_t header_checksum);
-  Status VerifyBytes(std::span<const std::byte> bytes) const;
+  Status Verify(std::span<const std::byte> bytes) const;
 
   LatentRowSizes sizes_;
   std::shared_ptr<const SafetensorsFile> file_;
-  std::span<const std::byte> data_;  // all tensors
+  VerifiedBytes data_;  // all tensors
   int64_t num_rows_ = 0;
   LatentRows rows_;
-  std::vector<uint64_t> checksums_;
-  mutable std::vector<std::atomic<bool>> verified_;  // by block
 };
 
 // Writes a sealed segment and syncs it. `read_block` yields the latents of each place in turn; rows

@@ -4,7 +4,9 @@
 #include <cstring>
 #include <map>
 
+#include "msa/bank/blocks.h"
 #include "msa/bank/fts5.h"
+#include "msa/bank/image_vfs.h"
 #include "msa/bank/lexical_text.h"
 #include "msa/base/check.h"
 
@@ -140,20 +142,25 @@ std::vector<LexicalTopK::Hit> LexicalTopK::TakeSorted() {
   return std::move(heap_);
 }
 
-Result<std::shared_ptr<LexicalShard>> LexicalShard::Open(const std::string& path) {
+Result<std::shared_ptr<LexicalShard>> LexicalShard::Open(const std::string& path, int64_t length,
+                                                         std::vector<uint64_t> blocks) {
   std::shared_ptr<LexicalShard> shard(new LexicalShard);
   shard->path_ = path;
-  MSA_ASSIGN_OR_RETURN(shard->db_, Database::Open(SqliteUri(path, "immutable=1"),
-                                                  SQLITE_OPEN_READONLY | SQLITE_OPEN_URI));
+  MSA_ASSIGN_OR_RETURN(shard->mapping_, MappedFile::Open(path));
+  const std::span<const std::byte> bytes = shard->mapping_.bytes();
+  if (static_cast<int64_t>(bytes.size()) != length || blocks.size() != NumBlocks(bytes.size())) {
+    return DataLoss(path + " has " + std::to_string(bytes.size()) + " bytes, expected " +
+                    std::to_string(length));
+  }
+  MSA_ASSIGN_OR_RETURN(shard->db_,
+                       OpenImage(std::make_shared<const VerifiedBytes>(bytes, std::move(blocks))));
   const Status status = shard->ReadHeader();
   if (!status.ok()) return status.WithContext("lexical shard " + path);
   return shard;
 }
 
 Status LexicalShard::ReadHeader() {
-  MSA_RETURN_IF_ERROR(
-      db_.Execute("PRAGMA temp_store=MEMORY; PRAGMA cache_size=-16384;"
-                  "PRAGMA mmap_size=1073741824"));
+  MSA_RETURN_IF_ERROR(db_.Execute("PRAGMA temp_store=MEMORY; PRAGMA cache_size=-16384"));
   MSA_ASSIGN_OR_RETURN(
       Statement header,
       db_.Prepare("SELECT format, first_passage, passages, tokens, lengths FROM shard"));

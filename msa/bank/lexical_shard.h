@@ -16,6 +16,7 @@
 
 #include "msa/bank/passage_set.h"
 #include "msa/bank/sqlite.h"
+#include "msa/base/file.h"
 #include "msa/base/ids.h"
 #include "msa/base/status.h"
 
@@ -100,9 +101,11 @@ class LexicalTopK {
 // An open shard. Thread-safe: one search at a time, others wait.
 class LexicalShard {
  public:
-  // `path` must not change while the shard is open; unlinking it is harmless. kDataLoss if the
-  // image is not a shard.
-  static Result<std::shared_ptr<LexicalShard>> Open(const std::string& path);
+  // Maps `path`, which must not change while the shard is open; unlinking it is harmless. `length`
+  // and `blocks` (BlockChecksums) are the catalog's. kDataLoss if they do not fit the file or the
+  // image is not a shard; blocks are verified as they are read.
+  static Result<std::shared_ptr<LexicalShard>> Open(const std::string& path, int64_t length,
+                                                    std::vector<uint64_t> blocks);
 
   int64_t first_passage() const { return first_passage_; }
   int64_t end_passage() const { return first_passage_ + static_cast<int64_t>(lengths_.size()); }
@@ -128,6 +131,7 @@ class LexicalShard {
   Status ReadHeader();
 
   std::string path_;
+  MappedFile mapping_;
   int64_t first_passage_ = 0;
   int64_t passages_ = 0;
   int64_t tokens_ = 0;

@@ -157,7 +157,8 @@ Result<DocumentInfo> BankSnapshot::FindDocument(std::string_view name) const {
                     "\", or that in its key or title");
   }
   if (found.size() == 1) return found[0].info;
-  std::string message = "\"" + std::string(name) + "\" fits several documents:";
+  std::string message(name);
+  message += " fits several documents:";
   for (const VersionRow& row : found) {
     message.append("\n  ").append(std::to_string(row.info.id.value));
     message.append("  ").append(row.info.key);

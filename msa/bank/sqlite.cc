@@ -88,9 +88,9 @@ void Statement::BindOne(int index, std::span<const std::byte> value) {
   Keep(sqlite3_bind_blob64(handle_.get(), index, data, value.size(), SQLITE_STATIC));
 }
 
-Result<Database> Database::Open(const std::string& path, int flags) {
+Result<Database> Database::Open(const std::string& path, int flags, const char* vfs) {
   sqlite3* handle = nullptr;
-  const int code = sqlite3_open_v2(path.c_str(), &handle, flags | SQLITE_OPEN_NOMUTEX, nullptr);
+  const int code = sqlite3_open_v2(path.c_str(), &handle, flags | SQLITE_OPEN_NOMUTEX, vfs);
   Database db(handle);  // also after an error, SQLite wants it closed
   if (code != SQLITE_OK) return SqliteStatus(code, "open " + path);
   sqlite3_extended_result_codes(handle, 1);

@@ -74,7 +74,7 @@ class Database {
  public:
   // `flags` as sqlite3_open_v2 takes them, SQLITE_OPEN_NOMUTEX added; `path` may be a file: URI
   // where SQLITE_OPEN_URI is given.
-  static Result<Database> Open(const std::string& path, int flags);
+  static Result<Database> Open(const std::string& path, int flags, const char* vfs = nullptr);
   Database() = default;
 
   bool is_open() const { return handle_ != nullptr; }
