@@ -1,0 +1,160 @@
+#include "msa/engine/engine.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+
+namespace msa {
+namespace {
+
+namespace fs = std::filesystem;
+
+// A folder of its own for each test, with three small documents, and the default model.
+class EngineTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    const auto model = DefaultModelPath();
+    if (!model.ok()) GTEST_SKIP() << model.status();
+    folder_ = fs::temp_directory_path() / ("msa_engine_test." + std::to_string(getpid()));
+    fs::remove_all(folder_);
+    fs::create_directories(folder_ / "docs");
+    Write("lighthouse.txt", "The Eddystone lighthouse was rebuilt by John Smeaton in 1759. It stands off Plymouth.");
+    Write("bridge.md", "# The Iron Bridge\n\nThe Iron Bridge crosses the River Severn. It opened on 1 January 1781.");
+    Write("tea.txt", "Green tea is steeped at 80 degrees for two minutes. Black tea wants boiling water.");
+  }
+  void TearDown() override { fs::remove_all(folder_); }
+
+  void Write(const std::string& name, const std::string& text) { std::ofstream(folder_ / "docs" / name) << text; }
+  std::string Docs() const { return (folder_ / "docs").string(); }
+  std::string BankPath() const { return (folder_ / "bank").string(); }
+  static EngineOptions Quiet() {
+    EngineOptions options;
+    options.progress = ProgressMode::kOff;
+    return options;
+  }
+  std::unique_ptr<Engine> MakeBank(bool encode = true) {
+    auto engine = Engine::OpenOrCreate(BankPath(), Quiet());
+    EXPECT_TRUE(engine.ok()) << engine.status();
+    const auto report = (*engine)->Add({Docs()}, {.encode = encode});
+    EXPECT_TRUE(report.ok()) << report.status();
+    EXPECT_EQ(report->added, 3);
+    return std::move(engine).value();
+  }
+
+  fs::path folder_;
+};
+
+TEST_F(EngineTest, AddingAgainChangesNothing) {
+  const auto engine = MakeBank();
+  const auto again = engine->Add({Docs()}, {});
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_EQ(again->added + again->replaced, 0);
+  EXPECT_EQ(again->unchanged, 3);
+  EXPECT_EQ(again->unencoded_passages, 0);
+}
+
+TEST_F(EngineTest, FusedRankingEqualsLexicalWithoutAnAdapter) {
+  const auto engine = MakeBank();
+  const auto fused = engine->Search("Who rebuilt the lighthouse?", {});
+  const auto lexical = engine->Search("Who rebuilt the lighthouse?", {.heads = Heads::kLexical});
+  ASSERT_TRUE(fused.ok() && lexical.ok());
+  ASSERT_FALSE(fused->results.empty());
+  EXPECT_EQ(fused->results[0].title, "lighthouse");
+  ASSERT_EQ(fused->results.size(), lexical->results.size());
+  for (size_t i = 0; i < fused->results.size(); ++i) {
+    EXPECT_EQ(fused->results[i].passage, lexical->results[i].passage);
+  }
+}
+
+TEST_F(EngineTest, LatentHeadRanksEveryPassage) {
+  const auto engine = MakeBank();
+  const auto found = engine->Search("steeping tea", {.heads = Heads::kLatent});
+  ASSERT_TRUE(found.ok()) << found.status();
+  EXPECT_EQ(found->results.size(), 3u);
+  EXPECT_EQ(found->counters.passages, 3);
+}
+
+TEST_F(EngineTest, LatentHeadSaysWhatIsNotEncoded) {
+  const auto engine = MakeBank(/*encode=*/false);
+  const auto found = engine->Search("tea", {.heads = Heads::kLatent});
+  ASSERT_TRUE(found.ok()) << found.status();
+  EXPECT_TRUE(found->results.empty());
+  EXPECT_EQ(found->unencoded_passages, 3);
+  const auto encoded = engine->Encode();
+  ASSERT_TRUE(encoded.ok()) << encoded.status();
+  EXPECT_EQ(encoded->passages, 3);
+  EXPECT_EQ(engine->Search("tea", {.heads = Heads::kLatent})->results.size(), 3u);
+}
+
+TEST_F(EngineTest, WhereKeepsOtherDocumentsOut) {
+  const auto engine = MakeBank();
+  for (const Heads heads : {Heads::kLexical, Heads::kLatent}) {
+    const auto found = engine->Search("the bridge opened", {.heads = heads, .where = {{"title", "tea"}}});
+    ASSERT_TRUE(found.ok()) << found.status();
+    for (const Retrieved& result : found->results) EXPECT_EQ(result.title, "tea");
+  }
+}
+
+TEST_F(EngineTest, AnswersAndCitesTheSpan) {
+  const auto engine = MakeBank();
+  std::string streamed;
+  const auto answer =
+      engine->Ask("When did the Iron Bridge open?", {}, [&](std::string_view text) { streamed += text; });
+  ASSERT_TRUE(answer.ok()) << answer.status();
+  EXPECT_TRUE(answer->answered) << answer->answer;
+  EXPECT_THAT(answer->answer, testing::HasSubstr("1781"));
+  EXPECT_THAT(streamed, testing::HasSubstr(answer->answer));
+  ASSERT_FALSE(answer->citations.empty());
+  EXPECT_THAT(answer->citations[0].evidence.text, testing::HasSubstr("1 January 1781"));
+}
+
+TEST_F(EngineTest, ReadsLatents) {
+  const auto engine = MakeBank();
+  for (const ReadMode read : {ReadMode::kLatents, ReadMode::kBoth}) {
+    const auto answer = engine->Ask("When did the Iron Bridge open?", {.read = read, .max_tokens = 8}, nullptr);
+    ASSERT_TRUE(answer.ok()) << answer.status();
+    EXPECT_GT(answer->counters.latents, 0);
+  }
+}
+
+TEST_F(EngineTest, TooLongAQuestionIsAClearError) {
+  const auto engine = MakeBank(/*encode=*/false);
+  std::string question;
+  for (int i = 0; i < 20000; ++i) question += "why ";
+  const auto answer = engine->Ask(question, {}, nullptr);
+  ASSERT_FALSE(answer.ok());
+  EXPECT_EQ(answer.status().code(), StatusCode::kInvalidArgument);
+  EXPECT_THAT(answer.status().message(), testing::HasSubstr("context"));
+}
+
+TEST_F(EngineTest, EmptyBankSaysWhatToDo) {
+  ASSERT_TRUE(Bank::Create(BankPath(), {}).ok());
+  const auto engine = Engine::Open(BankPath(), Quiet());
+  ASSERT_TRUE(engine.ok());
+  const auto found = (*engine)->Search("tea", {});
+  EXPECT_EQ(found.status().code(), StatusCode::kFailedPrecondition);
+  EXPECT_THAT(found.status().message(), testing::HasSubstr("msa add"));
+}
+
+TEST_F(EngineTest, CancelledAddLeavesASoundBank) {
+  std::atomic<bool> cancelled = true;
+  EngineOptions options = Quiet();
+  options.cancelled = &cancelled;
+  auto engine = Engine::OpenOrCreate(BankPath(), options);
+  ASSERT_TRUE(engine.ok());
+  const auto report = (*engine)->Add({Docs()}, {});
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_TRUE(report->cancelled);
+  cancelled = false;
+  const auto rest = (*engine)->Add({Docs()}, {});
+  ASSERT_TRUE(rest.ok()) << rest.status();
+  EXPECT_EQ(rest->added + rest->unchanged, 3);
+  EXPECT_EQ(rest->unencoded_passages, 0);
+}
+
+}  // namespace
+}  // namespace msa
