@@ -131,6 +131,17 @@ void Recompose(const Tables& tables, std::vector<Mark>* marks) {
   marks->resize(size);
 }
 
+// Bytes of the characters that two different texts both begin with.
+size_t CommonCharacters(std::string_view a, std::string_view b) {
+  const auto differ = std::ranges::mismatch(a, b);
+  size_t length = static_cast<size_t>(differ.in1 - a.begin());
+  const auto inside = [&](std::string_view s) {
+    return length < s.size() && (static_cast<unsigned char>(s[length]) & 0xC0) == 0x80;
+  };
+  while (inside(a) || inside(b)) --length;
+  return length;
+}
+
 // Composes runs one after another into `result`, copying what lies between.
 class Composer {
  public:
@@ -147,7 +158,12 @@ class Composer {
     Recompose(tables_, &marks_);
     composed_.clear();
     for (const Mark& mark : marks_) AppendUtf8(mark.code_point, &composed_);
-    if (composed_ == source_.substr(begin, end - begin)) return;
+    const std::string_view before = source_.substr(begin, end - begin);
+    if (composed_ == before) return;
+    // Characters that stay as they are belong to no edit, so that offsets into them stay exact.
+    const size_t same = CommonCharacters(composed_, before);
+    begin += same;
+    composed_.erase(0, same);
     result_.text += source_.substr(copied_, begin - copied_);
     const auto at = static_cast<int64_t>(result_.text.size());
     result_.text += composed_;
