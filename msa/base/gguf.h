@@ -37,7 +37,8 @@ int64_t GgmlBlockElements(GgmlType type);
 int64_t GgmlBlockBytes(GgmlType type);
 
 // Expands whole blocks: out.size() elements, a multiple of the block. Equal bit for bit to the
-// `gguf` package's dequantize. kInvalidArgument if sizes do not match.
+// `gguf` package's dequantize. kInvalidArgument if sizes do not match, kUnimplemented for other
+// types.
 Status DequantizeGgml(GgmlType type, std::span<const std::byte> blocks, std::span<float> out);
 
 struct GgufTensor {

@@ -51,7 +51,7 @@ std::string RandomHex(int count) {
   static const bool ready = sodium_init() >= 0;
   MSA_CHECK(ready && count >= 0);
   std::vector<std::byte> bytes(static_cast<size_t>(count));
-  randombytes_buf(bytes.data(), bytes.size());
+  if (count > 0) randombytes_buf(bytes.data(), bytes.size());  // it takes no null pointer
   return HexEncode(bytes);
 }
 
