@@ -31,16 +31,17 @@ bool Introduces(std::string_view text, size_t begin, size_t end) {
   return std::count(gap.begin(), gap.end(), '\n') > 1 && ListMarkLength(line) == 0;
 }
 
-// Whether a blank line or a heading follows the line end at `newline`.
-bool ParagraphFollows(std::string_view text, size_t newline) {
-  const size_t next = SkipSpace(text, newline);
-  const auto gap = text.substr(newline, next - newline);
+// Whether a blank line or a heading follows the line that ends at `end`.
+bool ParagraphFollows(std::string_view text, size_t end) {
+  const size_t next = SkipSpace(text, end);
+  const auto gap = text.substr(end, next - end);
   if (std::count(gap.begin(), gap.end(), '\n') > 1) return true;
-  const size_t line = newline + gap.rfind('\n') + 1;
+  const size_t line = end + gap.rfind('\n') + 1;
   return IsHeadingLine(LineAt(text.substr(line, kMaxHeadingBytes), 0));
 }
 
-// The last line end in (low, limit] that satisfies `accept`, trimmed; 0 if there is none.
+// The end of the last line that ends in (low, limit] and satisfies `accept`, without the white
+// space at its end; 0 if there is none.
 template <class Accept>
 size_t LastLineEnd(std::string_view text, size_t begin, size_t low, size_t limit, Accept accept) {
   for (size_t high = std::min(limit + 1, text.size()); high > low;) {
@@ -49,7 +50,7 @@ size_t LastLineEnd(std::string_view text, size_t begin, size_t low, size_t limit
     const size_t newline = low + found;
     const size_t end = TrimEnd(text, begin, newline);
     if (end <= low) return 0;
-    if (accept(newline, end)) return end;
+    if (accept(end)) return end;
     high = end;  // the other line ends of this gap say the same
   }
   return 0;
@@ -90,14 +91,14 @@ size_t LastWordEnd(std::string_view text, size_t begin, size_t low, size_t limit
 size_t ChooseBoundary(std::string_view text, size_t begin, size_t limit) {
   MSA_CHECK(begin < limit && limit <= text.size());
   const size_t low = begin + (limit - begin) / 2;
-  const auto paragraph = [&](size_t newline, size_t end) {
-    return ParagraphFollows(text, newline) && !Introduces(text, begin, end);
+  const auto paragraph = [&](size_t end) {
+    return ParagraphFollows(text, end) && !Introduces(text, begin, end);
   };
   if (const size_t end = LastLineEnd(text, begin, low, limit, paragraph)) return end;
   const SentenceEnds sentence = LastSentenceEnds(text, begin, low, limit);
   if (sentence.at_line_end > 0) return sentence.at_line_end;
   if (sentence.anywhere > 0) return sentence.anywhere;
-  const auto any = [](size_t, size_t) { return true; };
+  const auto any = [](size_t) { return true; };
   if (const size_t end = LastLineEnd(text, begin, low, limit, any)) return end;
   if (const size_t end = LastWordEnd(text, begin, low, limit)) return end;
   const size_t end = TrimEnd(text, begin, AlignToCharacter(text, limit));

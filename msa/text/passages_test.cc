@@ -91,12 +91,18 @@ TEST(SplitPassages, WithoutTextThereIsNoPassage) {
 TEST(SplitPassages, PrefersParagraphsThenLinesThenSentencesThenWords) {
   // 32 tokens, 2 of them the title: 30 words fit, and the second half begins after 15.
   const std::string words = Words("one", 20);
-  EXPECT_THAT(Texts(TextDocument(words + ".\n\n" + Words("two", 5) + ". " + Words("two", 20)), 32),
-              ElementsAre(words + ".", Words("two", 5) + ". " + Words("two", 20)));
-  EXPECT_THAT(Texts(TextDocument(words + ".\n" + Words("Two", 5) + ". " + Words("Two", 20)), 32),
-              ElementsAre(words + ".", Words("Two", 5) + ". " + Words("Two", 20)));
+  // Each kind of boundary comes before a lesser one that would give a longer passage.
+  EXPECT_THAT(Texts(TextDocument(words + ".\n\n" + Words("Two", 3) + ".\n" + Words("Six", 20)), 32),
+              ElementsAre(words + ".", Words("Two", 3) + ".\n" + Words("Six", 20)));
+  EXPECT_THAT(Texts(TextDocument(words + "\n# Two\n" + Words("six", 20)), 32),
+              ElementsAre(words, "# Two\n" + Words("six", 20)));
+  EXPECT_THAT(Texts(TextDocument(words + ".\n" + Words("Two", 3) + ". " + Words("Six", 20)), 32),
+              ElementsAre(words + ".", Words("Two", 3) + ". " + Words("Six", 20)));
   EXPECT_THAT(Texts(TextDocument(words + ". " + Words("Two", 25)), 32),
               ElementsAre(words + ".", Words("Two", 25)));
+  const std::string lines = Words("one", 15) + "\n" + Words("one", 4);
+  EXPECT_THAT(Texts(TextDocument(lines + "\n" + Words("three", 15)), 32),
+              ElementsAre(lines, Words("three", 15)));
   EXPECT_THAT(Texts(TextDocument(Words("one", 40)), 32),
               ElementsAre(Words("one", 30), Words("one", 10)));
 }
