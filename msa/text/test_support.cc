@@ -32,6 +32,14 @@ std::string PdfOf(const std::vector<std::string>& objects, const std::string& tr
          std::to_string(table) + "\n%%EOF\n";
 }
 
+// The operators that show `text`, a line below the other.
+std::string PageContent(std::string_view text) {
+  if (text.empty()) return "";
+  std::string content = "BT /F1 12 Tf 14 TL 72 740 Td (";
+  for (const char c : text) content += c == '\n' ? std::string(") Tj T* (") : std::string(1, c);
+  return content + ") Tj ET";
+}
+
 }  // namespace
 
 TempFolder::TempFolder() {
@@ -68,8 +76,7 @@ std::string MakePdf(const std::vector<std::string>& pages, const std::string& ti
       "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>",
       title.empty() ? "<< >>" : "<< /Title (" + title + ") >>"};
   for (size_t i = 0; i < pages.size(); ++i) {
-    const std::string content =
-        pages[i].empty() ? "" : "BT /F1 12 Tf 72 700 Td (" + pages[i] + ") Tj ET";
+    const std::string content = PageContent(pages[i]);
     objects.push_back(
         "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Resources << /Font << /F1 3 0 R "
         ">> >> /Contents " +

@@ -32,8 +32,8 @@ class TempFolder {
   std::filesystem::path path_;  // canonical
 };
 
-// A minimal valid PDF, one line of Helvetica a page ("" for a page without text), with a title in
-// its Info dictionary unless that is empty.
+// A minimal valid PDF, lines of Helvetica on each page ("" for a page without text), with a title
+// in its Info dictionary unless that is empty.
 std::string MakePdf(const std::vector<std::string>& pages, const std::string& title);
 // A PDF that wants a password: an encryption dictionary whose check no empty password meets.
 std::string MakeEncryptedPdf();
