@@ -52,7 +52,8 @@ void AnswerOptions::AddAnswer(CLI::App& command) {
   command.add_option("--max-tokens", ask.max_tokens, "Longest answer")
       ->check(CLI::Range(1, 1 << 20))
       ->capture_default_str();
-  command.add_option("--stop", ask.stop, "End the answer before this text; repeatable");
+  command.add_option("--stop", ask.stop, "End the answer before this text; repeatable")
+      ->allow_extra_args(false);
   command.add_option("--temperature", ask.sampling.temperature, "0: always the likeliest token")
       ->check(CLI::Range(0.0, 10.0))
       ->capture_default_str()

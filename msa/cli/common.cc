@@ -97,9 +97,10 @@ void CommonOptions::AddMemory(CLI::App& command) {
 }
 
 void CommonOptions::AddWhere(CLI::App& command) {
-  command.add_option(
-      "--where", where,
-      "Only documents whose label (or title, path, type) equals: KEY=VALUE; repeatable");
+  command
+      .add_option("--where", where,
+                  "Only documents whose label (or title, path, type) equals: KEY=VALUE; repeatable")
+      ->allow_extra_args(false);
 }
 
 Result<EngineOptions> CommonOptions::Engine() const {

@@ -18,9 +18,10 @@ double SecondsSince(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-// The wording that a 135M model follows best among those tried: it copies a phrase instead of reciting what it
-// half remembers.
-std::vector<ChatMessage> BuildPrompt(std::string_view question, const std::vector<ChatMessage>& history,
+// The wording that a 135M model follows best among those tried: it copies a phrase instead of
+// reciting what it half remembers.
+std::vector<ChatMessage> BuildPrompt(std::string_view question,
+                                     const std::vector<ChatMessage>& history,
                                      std::span<const Retrieved> texts) {
   std::vector<ChatMessage> messages = {{"system", "You are a helpful assistant."}};
   messages.insert(messages.end(), history.begin(), history.end());
@@ -28,7 +29,8 @@ std::vector<ChatMessage> BuildPrompt(std::string_view question, const std::vecto
   if (!texts.empty()) user += "Context:\n";
   for (const Retrieved& passage : texts) user += passage.title + "\n" + passage.text + "\n\n";
   user += texts.empty() ? std::string(question)
-                        : "Question: " + std::string(question) + "\nAnswer with a short phrase from the context.";
+                        : "Question: " + std::string(question) +
+                              "\nAnswer with a short phrase from the context.";
   messages.push_back({"user", std::move(user)});
   return messages;
 }

@@ -186,7 +186,9 @@ double SupportFinder::Coverage(std::span<const std::string> terms, const Source&
 std::optional<Support> SupportFinder::Find(std::string_view sentence) const {
   std::vector<std::string> terms = ContentTerms(sentence);
   SortUnique(&terms);
-  if (terms.empty()) return std::nullopt;
+  // A sentence that only repeats the question says nothing that could be supported.
+  const auto is_new = [&](const std::string& term) { return !Holds(question_terms_, term); };
+  if (std::none_of(terms.begin(), terms.end(), is_new)) return std::nullopt;
   std::optional<Support> best;
   double best_score = 0;
   for (size_t p = 0; p < sources_.size(); ++p) {
@@ -209,12 +211,6 @@ std::optional<Support> SupportFinder::Find(std::string_view sentence) const {
       }
     }
   }
-  return best;
-}
-
-double SupportFinder::BestRelevance() const {
-  double best = 0;
-  for (const Source& source : sources_) best = std::max(best, source.relevance);
   return best;
 }
 

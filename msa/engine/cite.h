@@ -41,9 +41,6 @@ class SupportFinder {
   // about the question.
   std::optional<Support> Find(std::string_view sentence) const;
 
-  // The largest share of the question's term weight that one source holds.
-  double BestRelevance() const;
-
  private:
   struct Span {
     int64_t begin;

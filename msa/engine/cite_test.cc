@@ -64,6 +64,10 @@ TEST(SupportFinder, RefusesPassagesThatAreNotAboutTheQuestion) {
             "");
 }
 
+TEST(SupportFinder, RefusesASentenceThatOnlyRepeatsTheQuestion) {
+  EXPECT_EQ(Cited("Who founded Debian?", "Who founded Debian?"), "");
+}
+
 TEST(SupportFinder, RefusesAnEmptySentence) {
   EXPECT_EQ(Cited("Who founded Debian?", "It was."), "");
 }

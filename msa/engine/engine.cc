@@ -10,8 +10,12 @@ Engine::Engine(std::unique_ptr<Bank> bank, EngineOptions options)
 Engine::~Engine() = default;
 
 Result<std::unique_ptr<Engine>> Engine::Open(const std::string& bank_path, EngineOptions options) {
-  MSA_ASSIGN_OR_RETURN(auto bank, Bank::Open(bank_path));
-  return std::unique_ptr<Engine>(new Engine(std::move(bank), std::move(options)));
+  auto bank = Bank::Open(bank_path);
+  if (!bank.ok() && bank.status().code() == StatusCode::kNotFound) {
+    return NotFound(bank.status().message() + "; make it with: msa add " + bank_path + " PATH...");
+  }
+  if (!bank.ok()) return bank.status();
+  return std::unique_ptr<Engine>(new Engine(std::move(bank).value(), std::move(options)));
 }
 
 Result<std::unique_ptr<Engine>> Engine::OpenOrCreate(const std::string& bank_path,
@@ -24,8 +28,6 @@ Result<std::unique_ptr<Engine>> Engine::OpenOrCreate(const std::string& bank_pat
   if (!bank.ok()) return bank.status();
   return std::unique_ptr<Engine>(new Engine(std::move(bank).value(), std::move(options)));
 }
-
-std::string Engine::ModelPath() const { return options_.model_path; }
 
 Result<MemoryModel*> Engine::Model() {
   if (model_ != nullptr) return model_.get();

@@ -176,7 +176,6 @@ class Engine {
   Engine(std::unique_ptr<Bank> bank, EngineOptions options);
 
   bool cancelled() const { return options_.cancelled != nullptr && options_.cancelled->load(); }
-  std::string ModelPath() const;
   // The encoding of the loaded model; kFailedPrecondition if the bank has others only.
   Result<EncodingId> FindEncoding(const Snapshot& snapshot);
   Result<EncodingInfo> DescribeEncoding();

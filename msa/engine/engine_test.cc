@@ -22,13 +22,19 @@ class EngineTest : public testing::Test {
     folder_ = fs::temp_directory_path() / ("msa_engine_test." + std::to_string(getpid()));
     fs::remove_all(folder_);
     fs::create_directories(folder_ / "docs");
-    Write("lighthouse.txt", "The Eddystone lighthouse was rebuilt by John Smeaton in 1759. It stands off Plymouth.");
-    Write("bridge.md", "# The Iron Bridge\n\nThe Iron Bridge crosses the River Severn. It opened on 1 January 1781.");
-    Write("tea.txt", "Green tea is steeped at 80 degrees for two minutes. Black tea wants boiling water.");
+    Write("lighthouse.txt",
+          "The Eddystone lighthouse was rebuilt by John Smeaton in 1759. It stands off Plymouth.");
+    Write("bridge.md",
+          "# The Iron Bridge\n\nThe Iron Bridge crosses the River Severn. It opened on 1 January "
+          "1781.");
+    Write("tea.txt",
+          "Green tea is steeped at 80 degrees for two minutes. Black tea wants boiling water.");
   }
   void TearDown() override { fs::remove_all(folder_); }
 
-  void Write(const std::string& name, const std::string& text) { std::ofstream(folder_ / "docs" / name) << text; }
+  void Write(const std::string& name, const std::string& text) {
+    std::ofstream(folder_ / "docs" / name) << text;
+  }
   std::string Docs() const { return (folder_ / "docs").string(); }
   std::string BankPath() const { return (folder_ / "bank").string(); }
   static EngineOptions Quiet() {
@@ -93,7 +99,8 @@ TEST_F(EngineTest, LatentHeadSaysWhatIsNotEncoded) {
 TEST_F(EngineTest, WhereKeepsOtherDocumentsOut) {
   const auto engine = MakeBank();
   for (const Heads heads : {Heads::kLexical, Heads::kLatent}) {
-    const auto found = engine->Search("the bridge opened", {.heads = heads, .where = {{"title", "tea"}}});
+    const auto found =
+        engine->Search("the bridge opened", {.heads = heads, .where = {{"title", "tea"}}});
     ASSERT_TRUE(found.ok()) << found.status();
     for (const Retrieved& result : found->results) EXPECT_EQ(result.title, "tea");
   }
@@ -102,8 +109,8 @@ TEST_F(EngineTest, WhereKeepsOtherDocumentsOut) {
 TEST_F(EngineTest, AnswersAndCitesTheSpan) {
   const auto engine = MakeBank();
   std::string streamed;
-  const auto answer =
-      engine->Ask("When did the Iron Bridge open?", {}, [&](std::string_view text) { streamed += text; });
+  const auto answer = engine->Ask("When did the Iron Bridge open?", {},
+                                  [&](std::string_view text) { streamed += text; });
   ASSERT_TRUE(answer.ok()) << answer.status();
   EXPECT_TRUE(answer->answered) << answer->answer;
   EXPECT_THAT(answer->answer, testing::HasSubstr("1781"));
@@ -115,7 +122,8 @@ TEST_F(EngineTest, AnswersAndCitesTheSpan) {
 TEST_F(EngineTest, ReadsLatents) {
   const auto engine = MakeBank();
   for (const ReadMode read : {ReadMode::kLatents, ReadMode::kBoth}) {
-    const auto answer = engine->Ask("When did the Iron Bridge open?", {.read = read, .max_tokens = 8}, nullptr);
+    const auto answer =
+        engine->Ask("When did the Iron Bridge open?", {.read = read, .max_tokens = 8}, nullptr);
     ASSERT_TRUE(answer.ok()) << answer.status();
     EXPECT_GT(answer->counters.latents, 0);
   }
