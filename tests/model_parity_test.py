@@ -12,6 +12,8 @@ import model_files
 import msa_reference
 from model_process import ModelError, ModelProcess
 
+torch.set_num_threads(1)  # models this small only lose by more
+
 LOGIT_TOLERANCE = 1e-3
 # f32 against f64 over a few layers of unit-sized values; ten times what was seen.
 MEMORY_TOLERANCE = 2e-4
@@ -42,6 +44,10 @@ def build(folder, kind):
 @pytest.fixture(scope="module")
 def smollm2():
     return model_files.smollm2()
+
+
+def encode_text(tokenizer, text, special=False):
+    return tokenizer.encode([text], special)[0]
 
 
 def random_tokens(count, vocab_size, seed):
@@ -83,7 +89,7 @@ def test_tiny_backbones_equal_transformers(build_dir, tmp_path, kind):
 
 
 def test_smollm2_equals_transformers(build_dir, smollm2):
-    tokens = model_files.tokenizer_models.smollm2().encode(PROMPT)
+    tokens = encode_text(model_files.tokenizer_models.smollm2(), PROMPT)
     with ModelProcess(build_dir, model_files.SMOLLM2_GGUF) as process:
         check_backbone(process, smollm2, tokens)
 
@@ -123,7 +129,7 @@ def trained_memory(model, seed):
 
     return msa_reference.Memory(
         MEMORY_LAYERS, ROUTING_LAYERS, CHUNK, query_offset=7, routing_weights=[0.25, 0.75],
-        alpha={1: 0.5, 2: 2.0},
+        alpha={1: 4.0, 2: 10.0},
         pool_score={l: matrix(groups, hidden, 0.2) for l in MEMORY_LAYERS},
         pool_position={l: matrix(CHUNK, groups, 1.0) for l in MEMORY_LAYERS},
         router_key={l: matrix(groups * c.head_dim, hidden, 0.2) for l in ROUTING_LAYERS},
@@ -204,7 +210,7 @@ def test_route_equals_the_reference(memory_case):
     """Without a chat template the question's own last token asks. Fewer passages than k: all come."""
     process, reference = memory_case
     question = "What did the reader forget, and 12 times?"
-    tokens = process.tiny.tokenizer.encode(question)
+    tokens = encode_text(process.tiny.tokenizer, question)
     queries = reference.head_queries(tokens)
     folded = process("route", question=question)["query"]
     assert np.abs(folded - reference.fold(queries).numpy()).max() < MEMORY_TOLERANCE
@@ -232,6 +238,61 @@ def test_attend_equals_the_reference(memory_case, lengths):
         assert np.abs(got - expected).max() < LOGIT_TOLERANCE
 
 
+def check_close(got, expected, mean_cosine=0.99):
+    """Integer products round activations, and weights too unless the file holds the same blocks; a
+    random model amplifies that. Any part of the formulas left out brings the mean below .975."""
+    a, b = (np.asarray(x, dtype=np.float64).reshape(-1, np.shape(x)[-1]) for x in (got, expected))
+    cosines = (a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
+    assert cosines.mean() > mean_cosine
+    ratio = np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
+    assert abs(np.median(ratio) - 1) < 0.02
+
+
+@pytest.mark.parametrize("kind, weights, trained", [
+    ("llama-plain", "i8", False), ("llama-plain", "i8", True), ("qwen3-plain", "i8", True),
+    ("llama-Q8_0", "i8", False), ("llama-Q4_1", "i4", True), ("llama-Q4_0", "i4", False)])
+def test_integer_products_stay_close_to_the_reference(build_dir, tmp_path, kind, weights, trained):
+    tiny, path, model = build(tmp_path, kind)
+    options = {"memory": memory_options(), "weights": weights}
+    memory = msa_reference.Memory(MEMORY_LAYERS, ROUTING_LAYERS, CHUNK, query_offset=7)
+    if trained:
+        memory = trained_memory(model, seed=9)
+        options["adapter"] = str(save_adapter(tmp_path / "adapter.safetensors", model, memory))
+    reference = msa_reference.Reference(model, memory)
+    passages = passages_of(tiny, LENGTHS)
+    keys, latents = (torch.cat(part) for part in encode_reference(reference, passages))
+    question = "What did the reader forget, and 12 times?"
+    query = reference.fold(reference.head_queries(encode_text(tiny.tokenizer, question)))
+    tokens = random_tokens(40, tiny.model.config.vocab_size, seed=4)
+    scores = torch.linspace(0.1, 0.9, len(latents), dtype=torch.float64)
+    attached = {"latents": latents.flatten().tolist(), "scores": scores.tolist()}
+    with ModelProcess(build_dir, path, threads=2, **options) as process:
+        got = process("encode", passages=passages)
+        check_close(got["keys"], keys)
+        check_close(got["latents"], latents)
+        check_close([process("route", question=question)["query"]], query[None])
+        whole = process("logits", tokens=tokens, memory=attached)["logits"]
+        check_close(whole, reference.forward(tokens, latents, scores), 0.98)
+        for split in (1, 39):  # one row shares its products between threads, many do not
+            assert np.allclose(process("logits", tokens=tokens, split=split, memory=attached)["logits"],
+                               whole, atol=1e-3)
+        plain = process("logits", tokens=tokens)["logits"]
+        check_close(plain, hf_logits(model, tokens), 0.98)
+
+
+def test_smollm2_in_8_bits_keeps_its_latents(build_dir):
+    """The project's bar for integer products: mean cosine of k, v and r at least .995."""
+    passages = [encode_text(model_files.tokenizer_models.smollm2(), PROMPT)] * 2
+    encoded = []
+    for weights in ("f32", "i8"):
+        with ModelProcess(build_dir, model_files.SMOLLM2_GGUF, weights=weights) as process:
+            encoded.append(process("encode", passages=passages))
+    for name in ("keys", "latents"):
+        a, b = (e[name].reshape(-1, 64).astype(np.float64) for e in encoded)
+        cosines = (a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
+        assert cosines.mean() > 0.995
+
+
 def test_without_memory_an_adapter_changes_no_logit(build_dir, tmp_path):
     tiny, path, model = build(tmp_path, "llama-plain")
     adapter = save_adapter(tmp_path / "adapter.safetensors", model, trained_memory(model, seed=9))
@@ -257,7 +318,7 @@ def test_smollm2_routes_by_the_end_of_the_question(build_dir, smollm2):
     question = "Where is the ship?"
     text = ("<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face"
             f"<|im_end|>\n<|im_start|>user\n{question}<|im_end|>")
-    tokens = model_files.tokenizer_models.smollm2().encode(text, special=True)
+    tokens = encode_text(model_files.tokenizer_models.smollm2(), text, special=True)
     expected = reference.fold(reference.head_queries(tokens)).numpy()
     memory = {"memory_layers": [29], "routing_layers": [29]}
     with ModelProcess(build_dir, model_files.SMOLLM2_GGUF, memory=memory) as process:

@@ -17,6 +17,7 @@ class ModelProcess:
         tool = build_dir / "bin" / "msa_model_tool"
         assert tool.is_file(), f"{tool} is not built"
         options.setdefault("weights", "f32")
+        options.setdefault("threads", 1)  # models this small only lose by more
         self.process = subprocess.Popen([tool, str(path), json.dumps(options)],
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         try:

@@ -1,0 +1,164 @@
+// The two forward passes, libtorch's f32 and our integer kernels, on the same random weights.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "msa/model/cpu_forward.h"
+#include "msa/model/test_model.h"
+#include "msa/model/torch_forward.h"
+
+namespace msa {
+namespace {
+
+using testing::HasSubstr;
+using testing_model::TestModel;
+
+using Passages = std::vector<std::vector<TokenId>>;
+
+class Forward : public testing::TestWithParam<const char*> {
+ protected:
+  void SetUp() override {
+    auto source = WeightSource::Open(TestModel::Random(GetParam(), 3).Write());
+    ASSERT_TRUE(source.ok()) << source.status();
+    source_ = std::move(*source);
+    plan_.backbone = source_->config();
+    plan_.memory.passage_tokens = 64;
+    plan_.memory.chunk_tokens = 8;
+    plan_.memory.memory_layers = {1, 2};
+    plan_.memory.routing_layers = {1, 2};
+    plan_.adapter = Adapter::Untrained(plan_.memory);
+  }
+
+  std::unique_ptr<Transformer> Torch() {
+    auto forward = LoadTorchForward(*source_, plan_, WeightMode::kF32, "cpu", 1);
+    MSA_CHECK(forward.ok());
+    return std::move(*forward);
+  }
+  std::unique_ptr<Transformer> Cpu(int threads) {
+    auto forward = LoadCpuForward(*source_, plan_, WeightMode::kI8, threads);
+    MSA_CHECK(forward.ok());
+    return std::move(*forward);
+  }
+
+  static Passages RandomPassages(std::initializer_list<int> lengths) {
+    Passages passages;
+    for (const int length : lengths) {
+      passages.emplace_back();
+      for (int i = 0; i < length; ++i) passages.back().push_back((i * 17 + length * 5) % 50);
+    }
+    return passages;
+  }
+
+  EncodedBatch Encode(Transformer& forward, const Passages& passages) {
+    EncodedBatch out;
+    int64_t total = 0;
+    for (const auto& passage : passages) {
+      out.chunks.push_back((std::ssize(passage) + 7) / 8);
+      total += out.chunks.back();
+    }
+    out.keys.resize(static_cast<size_t>(total * plan_.key_dim()));
+    out.latents.resize(static_cast<size_t>(total * plan_.latent_size()));
+    const std::vector<std::span<const TokenId>> views(passages.begin(), passages.end());
+    MSA_CHECK(forward.Encode(views, &out).ok());
+    return out;
+  }
+
+  std::unique_ptr<WeightSource> source_;
+  MemoryPlan plan_;
+};
+
+double Cosine(std::span<const float> a, std::span<const float> b) {
+  MSA_CHECK(a.size() == b.size() && !a.empty());
+  double ab = 0, aa = 0, bb = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    ab += static_cast<double>(a[i]) * b[i];
+    aa += static_cast<double>(a[i]) * a[i];
+    bb += static_cast<double>(b[i]) * b[i];
+  }
+  return ab / std::sqrt(aa * bb);
+}
+
+// Rounding weights and activations to 8 bits leaves .998 here; see tests/model_parity_test.py for
+// what a wrong formula leaves.
+constexpr double kCloseCosine = 0.99;
+
+TEST_P(Forward, IntegerProductsStayCloseToF32) {
+  const auto torch = Torch();
+  const auto cpu = Cpu(2);
+  const Passages passages = RandomPassages({8, 1, 37, 64, 5});
+  const EncodedBatch a = Encode(*torch, passages);
+  const EncodedBatch b = Encode(*cpu, passages);
+  EXPECT_GT(Cosine(a.keys, b.keys), kCloseCosine);
+  EXPECT_GT(Cosine(a.latents, b.latents), kCloseCosine);
+  EXPECT_GT(Cosine(*torch->RouteQuery(passages[2]), *cpu->RouteQuery(passages[2])), kCloseCosine);
+
+  AttachedMemory memory{std::ssize(a.keys) / plan_.key_dim(), a.latents, {}};
+  memory.routing_score.assign(static_cast<size_t>(memory.num_latents), 0.5f);
+  auto torch_session = torch->StartSession(memory);
+  auto cpu_session = cpu->StartSession(memory);
+  EXPECT_GT(Cosine(*(*torch_session)->FeedAll(passages[2]), *(*cpu_session)->FeedAll(passages[2])),
+            kCloseCosine);
+}
+
+TEST_P(Forward, KeysHaveUnitHeads) {
+  const EncodedBatch out = Encode(*Cpu(1), RandomPassages({37}));
+  for (size_t i = 0; i < out.keys.size(); i += 16) {
+    double squares = 0;
+    for (size_t j = i; j < i + 16; ++j) squares += static_cast<double>(out.keys[j]) * out.keys[j];
+    EXPECT_NEAR(squares, 1, 1e-5);
+  }
+}
+
+TEST_P(Forward, LatentsDoNotDependOnCompanyOrThreads) {
+  const Passages passages = RandomPassages({8, 1, 37, 64, 5, 64, 63, 12});
+  const EncodedBatch together = Encode(*Cpu(3), passages);
+  const auto single = Cpu(1);
+  size_t key = 0;
+  size_t latent = 0;
+  for (const auto& passage : passages) {
+    const EncodedBatch alone = Encode(*single, {passage});
+    for (const float x : alone.keys) ASSERT_EQ(x, together.keys[key++]);
+    for (const float x : alone.latents) ASSERT_EQ(x, together.latents[latent++]);
+  }
+  EXPECT_EQ(key, together.keys.size());
+}
+
+TEST_P(Forward, ASessionRefusesWhatTheModelCannotRead) {
+  for (const bool integer : {false, true}) {
+    const auto forward = integer ? Cpu(1) : Torch();
+    const auto session = *forward->StartSession(std::nullopt);
+    const std::vector<TokenId> tokens(200, 1);
+    EXPECT_TRUE(session->Feed(tokens).ok());
+    const Status beyond = session->Feed(tokens).status();
+    EXPECT_EQ(beyond.code(), StatusCode::kInvalidArgument);
+    EXPECT_THAT(beyond.message(), HasSubstr("context of 256"));
+    EXPECT_EQ(session->num_tokens(), 200);
+    EXPECT_THAT(session->Feed(std::vector<TokenId>{50}).status().message(), HasSubstr("token 50"));
+    EXPECT_FALSE(session->Feed({}).ok());
+  }
+}
+
+TEST_P(Forward, AnUnknownDeviceIsNamed) {
+  const auto forward = LoadTorchForward(*source_, plan_, WeightMode::kF32, "abacus", 1);
+  ASSERT_FALSE(forward.ok());
+  EXPECT_EQ(forward.status().code(), StatusCode::kInvalidArgument);
+  EXPECT_THAT(forward.status().message(), HasSubstr("abacus"));
+}
+
+INSTANTIATE_TEST_SUITE_P(Families, Forward, testing::Values("llama", "qwen3"));
+
+TEST(PackPassages, FillsPacksInAscendingLength) {
+  const std::vector<TokenId> tokens(100);
+  const std::span<const TokenId> all(tokens);
+  const std::vector<std::span<const TokenId>> passages = {all.first(30), all.first(10),
+                                                          all.first(100), all.first(20)};
+  using testing::ElementsAre;
+  EXPECT_THAT(PackPassages(passages, 60), ElementsAre(Pack{1, 3, 0}, Pack{2}));
+  EXPECT_THAT(PackPassages(passages, 1), ElementsAre(Pack{1}, Pack{3}, Pack{0}, Pack{2}));
+  EXPECT_TRUE(PackPassages({}, 60).empty());
+}
+
+}  // namespace
+}  // namespace msa
