@@ -244,26 +244,23 @@ Result<std::vector<VersionRow>> Catalog::FindVersions(std::span<const VersionSpa
   return rows;
 }
 
-Result<std::optional<VersionRow>> Catalog::FindByPassage(PassageId passage) {
-  MSA_ASSIGN_OR_RETURN(Statement statement, db_.Prepare(std::string(kSelectVersion) +
-                                                        "WHERE v.first_passage <= ?1 AND"
-                                                        " v.num_passages > 0"
-                                                        " ORDER BY v.first_passage DESC LIMIT 1"));
-  MSA_ASSIGN_OR_RETURN(auto version, OneVersion(statement.Bind(passage.value)));
-  if (version && passage.value >= version->first_passage + version->info.num_passages) {
-    version.reset();
+Status Catalog::ForEachInRange(int64_t first, int64_t end,
+                               FunctionRef<Status(const VersionRow&)> on_version) {
+  // The one that begins at or before `first` comes first; it may end before.
+  MSA_ASSIGN_OR_RETURN(
+      Statement rows,
+      db_.Prepare(std::string(kSelectVersion) +
+                  "WHERE v.num_passages > 0 AND v.first_passage < ?2 AND v.first_passage >="
+                  " ifnull((SELECT max(first_passage) FROM versions WHERE num_passages > 0"
+                  " AND first_passage <= ?1), 0) ORDER BY v.first_passage"));
+  rows.Bind(first, end);
+  while (true) {
+    MSA_ASSIGN_OR_RETURN(const bool row, rows.Step());
+    if (!row) return OkStatus();
+    const VersionRow version = ReadVersion(rows);
+    if (version.first_passage + version.info.num_passages <= first) continue;
+    MSA_RETURN_IF_ERROR(on_version(version));
   }
-  return version;
-}
-
-Result<std::optional<VersionRow>> Catalog::FindFromPassage(PassageId passage) {
-  MSA_ASSIGN_OR_RETURN(auto version, FindByPassage(passage));
-  if (version) return version;
-  MSA_ASSIGN_OR_RETURN(Statement statement, db_.Prepare(std::string(kSelectVersion) +
-                                                        "WHERE v.first_passage > ?1 AND"
-                                                        " v.num_passages > 0"
-                                                        " ORDER BY v.first_passage LIMIT 1"));
-  return OneVersion(statement.Bind(passage.value));
 }
 
 Result<std::optional<DocId>> Catalog::FindDocument(std::string_view key, const BankId& bank) {

@@ -14,6 +14,7 @@
 #include "msa/bank/layout.h"
 #include "msa/bank/pack.h"
 #include "msa/bank/sqlite.h"
+#include "msa/base/function_ref.h"
 #include "msa/base/ids.h"
 
 namespace msa {
@@ -97,10 +98,9 @@ class Catalog {
   Result<std::optional<VersionRow>> FindVersion(VersionId version);
   // The rows of `versions`, in their order; those that are gone are left out.
   Result<std::vector<VersionRow>> FindVersions(std::span<const VersionSpan> versions);
-  // The version, visible or not, that holds a passage.
-  Result<std::optional<VersionRow>> FindByPassage(PassageId passage);
-  // The version that holds a passage, or the first one after it.
-  Result<std::optional<VersionRow>> FindFromPassage(PassageId passage);
+  // Every version, visible or not, that has passages in [first, end), ascending.
+  Status ForEachInRange(int64_t first, int64_t end,
+                        FunctionRef<Status(const VersionRow&)> on_version);
   Result<std::optional<DocId>> FindDocument(std::string_view key, const BankId& bank);
   // Up to `limit` visible versions whose key or title contains `part`, ignoring ASCII case.
   Result<std::vector<VersionRow>> FindByPart(std::string_view part, int64_t limit);

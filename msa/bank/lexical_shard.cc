@@ -160,7 +160,7 @@ Result<std::shared_ptr<LexicalShard>> LexicalShard::Open(const std::string& path
 }
 
 Status LexicalShard::ReadHeader() {
-  MSA_RETURN_IF_ERROR(db_.Execute("PRAGMA temp_store=MEMORY; PRAGMA cache_size=-16384"));
+  MSA_RETURN_IF_ERROR(db_.Execute("PRAGMA temp_store=MEMORY; PRAGMA cache_size=-4096"));
   MSA_ASSIGN_OR_RETURN(
       Statement header,
       db_.Prepare("SELECT format, first_passage, passages, tokens, lengths FROM shard"));

@@ -19,18 +19,27 @@ constexpr int64_t kLargestMergeBytes = int64_t{32} << 20;
 }  // namespace
 
 MergeChoice ChooseMerge(std::span<const int64_t> lengths) {
+  int64_t smaller_tier = 0;
   for (const int64_t tier : kTierBytes) {
-    size_t begin = 0;
-    for (size_t i = 0; i <= lengths.size(); ++i) {
-      if (i < lengths.size() && lengths[i] < tier) continue;
-      if (i - begin >= kMergeShards) {
-        size_t end = begin;
-        int64_t bytes = 0;
-        while (end < i && bytes + lengths[end] <= kLargestMergeBytes) bytes += lengths[end++];
-        return {begin, end};
+    // Runs of neighbours below `tier`. Only shards of the tier itself count towards a merge: with
+    // smaller ones counted too, each of those would soon make us write the larger ones again.
+    MergeChoice run;
+    size_t members = 0;
+    for (size_t i = 0; i < lengths.size() && members < kMergeShards; ++i) {
+      if (lengths[i] >= tier) {
+        members = 0;
+      } else if (lengths[i] >= smaller_tier) {
+        if (members++ == 0) run.begin = i;
+        run.end = i + 1;
       }
-      begin = i + 1;
     }
+    if (members == kMergeShards) {
+      int64_t bytes = 0;
+      size_t end = run.begin;
+      while (end < run.end && bytes + lengths[end] <= kLargestMergeBytes) bytes += lengths[end++];
+      return {run.begin, end};
+    }
+    smaller_tier = tier;
   }
   return {};
 }
@@ -98,28 +107,25 @@ Status LexicalWriter::Merge(std::span<const Catalog::ShardRow> shards) {
 
 // Indexes the passages in a range again, from kept text.
 Status LexicalWriter::AddCommitted(int64_t first_passage, int64_t end_passage) {
-  int64_t next = first_passage;
-  while (next < end_passage) {
-    MSA_ASSIGN_OR_RETURN(const auto version,
-                         transaction_.catalog().FindFromPassage(PassageId{next}));
-    if (!version || version->first_passage >= end_passage) return OkStatus();
-    const FileId pack = version->frame.file;
-    MSA_ASSIGN_OR_RETURN(const auto file, transaction_.files().Open(FileKind::kPack, pack));
-    auto content = ReadFrame(*file, version->frame, PassageId{version->first_passage});
-    if (!content.ok()) {
-      return content.status().WithContext(transaction_.core().layout.File(FileKind::kPack, pack));
-    }
-    for (const PassageInfo& passage : content->passages) {
-      // A version may lie across the border of two shards.
-      if (passage.id.value < first_passage || passage.id.value >= end_passage) continue;
-      MSA_RETURN_IF_ERROR(Add(passage.id, version->info.title,
-                              std::string_view(content->text)
-                                  .substr(static_cast<size_t>(passage.begin),
-                                          static_cast<size_t>(passage.end - passage.begin))));
-    }
-    next = version->first_passage + version->info.num_passages;
-  }
-  return OkStatus();
+  return transaction_.catalog().ForEachInRange(
+      first_passage, end_passage, [&](const VersionRow& version) -> Status {
+        const FileId pack = version.frame.file;
+        MSA_ASSIGN_OR_RETURN(const auto file, transaction_.files().Open(FileKind::kPack, pack));
+        const auto content = ReadFrame(*file, version.frame, PassageId{version.first_passage});
+        if (!content.ok()) {
+          return content.status().WithContext(
+              transaction_.core().layout.File(FileKind::kPack, pack));
+        }
+        const std::string_view text = content->text;
+        for (const PassageInfo& passage : content->passages) {
+          // A version may lie across the border of two shards.
+          if (passage.id.value < first_passage || passage.id.value >= end_passage) continue;
+          MSA_RETURN_IF_ERROR(Add(passage.id, version.info.title,
+                                  text.substr(static_cast<size_t>(passage.begin),
+                                              static_cast<size_t>(passage.end - passage.begin))));
+        }
+        return OkStatus();
+      });
 }
 
 }  // namespace msa

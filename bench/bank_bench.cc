@@ -1,0 +1,300 @@
+// The bank without a model: documents added a second and what that costs the last ones, and lexical
+// search over many passages. One JSON line a case.
+//
+//   msa_bank_bench add [--documents 100000] [--words 60] [--commit 5000]
+//   msa_bank_bench search [--passages 600000] [--words 150] [--text FILE] [--queries FILE]
+//
+// Common: [--folder DIR], where the bank is made (and removed again); a temporary one by default.
+// Text is drawn from a Zipf law over 200,000 words, unless FILE gives a passage a line, as
+// "title<tab>text", and questions, one a line.
+
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <random>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "msa/bank/bank.h"
+#include "msa/bank/catalog.h"
+#include "msa/bank/lexical_search.h"
+
+namespace msa::bench {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double SecondsSince(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+template <class T>
+T Require(Result<T> result) {
+  if (!result.ok()) throw std::runtime_error(result.status().ToString());
+  return std::move(result).value();
+}
+
+// Of this process: on a shared machine steadier than the clock.
+double CpuSeconds() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  const auto seconds = [](const timeval& t) {
+    return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) * 1e-6;
+  };
+  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
+}
+
+double PeakMegabytes() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<double>(usage.ru_maxrss) / 1024;
+}
+
+// Words w0 … with the frequencies of natural language.
+class ZipfText {
+ public:
+  ZipfText() {
+    double sum = 0;
+    for (int rank = 1; rank <= 200000; ++rank) {
+      sum += 1.0 / (rank + 2.7);
+      cumulative_.push_back(sum);
+    }
+  }
+  std::string Words(int64_t count) {
+    std::string text;
+    for (int64_t i = 0; i < count; ++i) {
+      const double x = std::uniform_real_distribution(0.0, cumulative_.back())(random_);
+      const auto word = std::lower_bound(cumulative_.begin(), cumulative_.end(), x);
+      text += (i == 0 ? "w" : " w") + std::to_string(word - cumulative_.begin());
+    }
+    return text;
+  }
+
+ private:
+  std::mt19937_64 random_{1};
+  std::vector<double> cumulative_;
+};
+
+NewPassage WholePassage(int64_t begin, int64_t end) {
+  // About 1.4 tokens a word of 6 bytes; which ones does not matter here.
+  std::vector<int32_t> tokens(static_cast<size_t>((end - begin) / 4));
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    tokens[i] = static_cast<int32_t>(i * 2654435761u % 49152);
+  }
+  return {begin, end, 0, std::move(tokens)};
+}
+
+NewDocument MakeDocument(int64_t number, std::string title) {
+  NewDocument document;
+  document.key = "document-" + std::to_string(number);
+  document.title = std::move(title);
+  document.source_path = "/bench/" + document.key;
+  document.media_type = "text/plain";
+  return document;
+}
+
+void AddPassage(NewDocument* document, const std::string& text) {
+  if (!document->text.empty()) document->text += '\n';
+  const auto begin = static_cast<int64_t>(document->text.size());
+  document->text += text;
+  document->passages.push_back(WholePassage(begin, static_cast<int64_t>(document->text.size())));
+}
+
+using Options = std::map<std::string, std::string>;
+
+int64_t Number(const Options& options, const std::string& name, int64_t fallback) {
+  const auto found = options.find(name);
+  return found == options.end() ? fallback : std::stoll(found->second);
+}
+
+void BenchAdd(Bank& bank, const Options& options) {
+  const int64_t documents = Number(options, "--documents", 100000);
+  const int64_t words = Number(options, "--words", 60);
+  const int64_t commit = Number(options, "--commit", 5000);
+  const int64_t part = documents / 10;
+  ZipfText source;
+  auto writer = Require(bank.StartWrite());
+  std::vector<double> part_cpu;  // of each tenth
+  double total = 0;
+  double total_cpu = 0;
+  for (int64_t i = 0; i < documents; ++i) {
+    NewDocument document = MakeDocument(i, source.Words(4));
+    AddPassage(&document, source.Words(words));
+    const auto start = Clock::now();
+    const double cpu_start = CpuSeconds();
+    Require(writer->Add(std::move(document)));
+    if ((i + 1) % commit == 0 || i + 1 == documents) Require(writer->Commit("bench"));
+    total += SecondsSince(start);
+    const double cpu = CpuSeconds() - cpu_start;
+    total_cpu += cpu;
+    if (i % part == 0) part_cpu.push_back(0);
+    part_cpu.back() += cpu;
+  }
+  const BankStats stats = Require(Require(bank.Latest())->Stats());
+  if (stats.documents != documents) throw std::runtime_error("documents are missing");
+  int64_t disk = 0;
+  for (const auto& [kind, bytes] : stats.disk_bytes) disk += bytes;
+  std::string tenths;
+  for (const double cpu : part_cpu) {
+    tenths += (tenths.empty() ? "" : ", ") +
+              std::to_string(std::llround(cpu / static_cast<double>(part) * 1e6));
+  }
+  std::printf(
+      "{\"case\": \"add\", \"documents\": %lld, \"text_bytes\": %lld, \"commit_every\": %lld, "
+      "\"documents_per_s\": %.0f, \"documents_per_cpu_s\": %.0f, "
+      "\"cpu_us_per_document_by_tenth\": [%s], \"disk_bytes\": %lld, \"peak_MB\": %.0f}\n",
+      static_cast<long long>(documents), static_cast<long long>(stats.text_bytes),
+      static_cast<long long>(commit), static_cast<double>(documents) / total,
+      static_cast<double>(documents) / total_cpu, tenths.c_str(), static_cast<long long>(disk),
+      PeakMegabytes());
+}
+
+// Passages and questions, from files or drawn.
+class SearchText {
+ public:
+  explicit SearchText(const Options& options) : words_(Number(options, "--words", 150)) {
+    if (options.contains("--text")) text_.open(options.at("--text"));
+    if (options.contains("--queries")) {
+      std::ifstream file(options.at("--queries"));
+      for (std::string line; std::getline(file, line);) questions_.push_back(line);
+    } else {
+      for (int i = 0; i < 1000; ++i) questions_.push_back(zipf_.Words(12));
+    }
+  }
+  bool Next(std::string* title, std::string* text) {
+    if (!text_.is_open()) {
+      *title = zipf_.Words(4);
+      *text = zipf_.Words(words_);
+      return true;
+    }
+    std::string line;
+    if (!std::getline(text_, line)) return false;
+    const size_t tab = std::min(line.find('\t'), line.size());
+    *title = line.substr(0, tab);
+    *text = line.substr(std::min(tab + 1, line.size()));
+    return true;
+  }
+  const std::vector<std::string>& questions() const { return questions_; }
+
+ private:
+  const int64_t words_;
+  ZipfText zipf_;
+  std::ifstream text_;
+  std::vector<std::string> questions_;
+};
+
+int64_t AddPassages(Bank& bank, int64_t passages, SearchText* source) {
+  auto writer = Require(bank.StartWrite());
+  NewDocument document;
+  int64_t added = 0;
+  std::string title;
+  std::string text;
+  for (; added < passages && source->Next(&title, &text); ++added) {
+    if (document.passages.size() == 6 || document.title != title) {
+      if (!document.passages.empty()) Require(writer->Add(std::move(document)));
+      document = MakeDocument(added, title);
+    }
+    AddPassage(&document, text);
+    if (writer->pending_text_bytes() >= 16 << 20) Require(writer->Commit("bench"));
+  }
+  if (!document.passages.empty()) Require(writer->Add(std::move(document)));
+  Require(writer->Commit("bench"));
+  return added;
+}
+
+// Of the ten best passages when every match is scored, how many the search found.
+double Agreement(Bank& bank, const std::vector<std::string>& questions) {
+  auto catalog = Require(Catalog::Open(bank.path() + "/catalog.sqlite", Catalog::Access::kRead));
+  std::vector<std::shared_ptr<LexicalShard>> shards;
+  PassageSet visible;
+  for (const Catalog::ShardRow& row : Require(catalog.Shards())) {
+    const std::string path = BankLayout{bank.path()}.File(FileKind::kLexical, row.file);
+    shards.push_back(Require(LexicalShard::Open(path, row.length_bytes, row.blocks)));
+    visible.AddRange(row.first_passage, row.end_passage - row.first_passage);
+  }
+  const auto snapshot = Require(bank.Latest());
+  int64_t same = 0;
+  int64_t all = 0;
+  for (size_t q = 0; q < questions.size(); q += 20) {
+    const auto found = Require(snapshot->SearchLexical(questions[q], 10, {}));
+    const auto best = Require(
+        SearchShards(shards, visible, questions[q], 10, {.candidate_postings = int64_t{1} << 60}));
+    for (const LexicalHit& hit : best) {
+      same += std::ranges::count(found, hit.passage, &LexicalHit::passage);
+      ++all;
+    }
+  }
+  return all == 0 ? 1 : static_cast<double>(same) / static_cast<double>(all);
+}
+
+void BenchSearch(Bank& bank, const Options& options) {
+  SearchText source(options);
+  const int64_t passages = AddPassages(bank, Number(options, "--passages", 600000), &source);
+  const double add_peak = PeakMegabytes();
+  const auto snapshot = Require(bank.Latest());
+  Require(snapshot->SearchLexical(source.questions().front(), 100, {}));  // opens the shards
+  std::vector<double> ms;
+  std::vector<double> cpu_ms;
+  for (const std::string& question : source.questions()) {
+    const auto start = Clock::now();
+    const double cpu_start = CpuSeconds();
+    Require(snapshot->SearchLexical(question, 100, {}));
+    ms.push_back(SecondsSince(start) * 1e3);
+    cpu_ms.push_back((CpuSeconds() - cpu_start) * 1e3);
+  }
+  std::ranges::sort(ms);
+  std::ranges::sort(cpu_ms);
+  const double search_peak = PeakMegabytes();
+  const double agreement = Agreement(bank, source.questions());
+  std::printf(
+      "{\"case\": \"search\", \"passages\": %lld, \"questions\": %zu, \"k\": 100, \"threads\": 1, "
+      "\"p50_ms\": %.1f, \"p90_ms\": %.1f, \"p99_ms\": %.1f, \"max_ms\": %.1f, \"p50_cpu_ms\": "
+      "%.1f, \"p99_cpu_ms\": %.1f, "
+      "\"agreement_at_10\": %.4f, \"lexical_bytes\": %lld, \"add_peak_MB\": %.0f, "
+      "\"peak_MB\": %.0f}\n",
+      static_cast<long long>(passages), ms.size(), ms[ms.size() / 2], ms[ms.size() * 9 / 10],
+      ms[ms.size() * 99 / 100], ms.back(), cpu_ms[cpu_ms.size() / 2],
+      cpu_ms[cpu_ms.size() * 99 / 100], agreement,
+      static_cast<long long>(Require(snapshot->Stats()).disk_bytes["lexical"]), add_peak,
+      search_peak);
+}
+
+int Run(int argc, char** argv) {
+  const std::string command = argc > 1 ? argv[1] : "";
+  Options options;
+  for (int i = 2; i + 1 < argc; i += 2) options[argv[i]] = argv[i + 1];
+  if ((command != "add" && command != "search") || argc % 2 != 0) {
+    std::fprintf(stderr, "usage: msa_bank_bench add|search [--option value]…\n");
+    return 2;
+  }
+  const std::string folder =
+      options.contains("--folder")
+          ? options["--folder"]
+          : (std::filesystem::temp_directory_path() / "msa_bank_bench").string();
+  std::filesystem::remove_all(folder);
+  {
+    auto bank = Require(Bank::Create(folder, {}));
+    command == "add" ? BenchAdd(*bank, options) : BenchSearch(*bank, options);
+  }
+  std::filesystem::remove_all(folder);
+  return 0;
+}
+
+}  // namespace
+}  // namespace msa::bench
+
+int main(int argc, char** argv) {
+  try {
+    return msa::bench::Run(argc, argv);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "%s\n", error.what());
+    return 1;
+  }
+}
