@@ -1,5 +1,7 @@
-// Files, folders and standard input in, documents out: .txt .md .html .htm .pdf .jsonl, and text
-// files of other names (source code, logs) if they are text. One bad file never stops the others.
+// Files, folders and standard input in, documents out: .txt, .md (.markdown), .html (.htm, .xhtml),
+// .pdf, .jsonl (.ndjson), and files of other names (source code, logs) if they are text. A file
+// that begins as PDF or HTML is read as that, whatever its name. One bad file never stops the
+// others.
 #pragma once
 
 #include <atomic>
