@@ -121,6 +121,11 @@ class Tiny:
         writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
         tokenizer_models.add_tokenizer(
             writer, self.tokenizer, {"llama": "llama-bpe", "qwen3": "qwen2"}[self.family])
+        if config.rope_parameters["rope_type"] == "llama3":
+            plain = config.rope_parameters["rope_theta"] ** (
+                -np.arange(0, config.head_dim, 2, dtype=np.float32) / config.head_dim)
+            scaled = self.model.model.rotary_emb.inv_freq.numpy()
+            writer.add_tensor("rope_freqs.weight", (plain / scaled).astype(np.float32))
         kind = gguf.GGMLQuantizationType[matrix_type]
         for name, value in self.model.state_dict().items():
             if name == "lm_head.weight" and config.tie_word_embeddings:

@@ -24,18 +24,18 @@ PROMPT = ("The old lighthouse keeper wrote in his log every evening. On the thir
 
 def build(folder, kind):
     """A tiny model's folder or GGUF file, and the transformers model with the weights it holds."""
-    family, storage = kind.split("-")
+    family, storage, *scaled = kind.split("-")
     changes = {}
     if storage == "sharded":
         changes = {"max_shard_size": "100KB"}
-    if storage == "scaled":
+    if scaled:
         changes = {"rope_parameters": {
             "rope_type": "llama3", "rope_theta": 10000.0, "factor": 8.0, "low_freq_factor": 1.0,
             "high_freq_factor": 4.0, "original_max_position_embeddings": 64}}
     tiny = model_files.Tiny(folder / "model", family, seed=5, **changes)
     if storage == "sharded":
         assert len(list(tiny.folder.glob("*.safetensors"))) > 1
-    if storage in ("plain", "sharded", "scaled"):
+    if storage in ("plain", "sharded"):
         return tiny, tiny.folder, tiny.model
     path = tiny.write_gguf(folder / "model.gguf", storage)
     return tiny, path, model_files.load_gguf(path, tiny.model.config)
@@ -78,7 +78,7 @@ def check_backbone(process, model, tokens):
 
 
 @pytest.mark.parametrize("kind", [
-    "llama-plain", "llama-sharded", "llama-scaled", "llama-F16", "llama-BF16", "llama-Q8_0",
+    "llama-plain", "llama-sharded", "llama-plain-scaled", "llama-F32-scaled", "llama-F16", "llama-BF16", "llama-Q8_0",
     "llama-Q4_0", "llama-Q4_1", "qwen3-plain", "qwen3-sharded", "qwen3-F32", "qwen3-Q8_0"])
 def test_tiny_backbones_equal_transformers(build_dir, tmp_path, kind):
     tiny, path, model = build(tmp_path, kind)

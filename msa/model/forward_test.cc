@@ -17,6 +17,27 @@ using testing_model::TestModel;
 
 using Passages = std::vector<std::vector<TokenId>>;
 
+double Cosine(std::span<const float> a, std::span<const float> b) {
+  MSA_CHECK(a.size() == b.size() && !a.empty());
+  double ab = 0, aa = 0, bb = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    ab += static_cast<double>(a[i]) * b[i];
+    aa += static_cast<double>(a[i]) * a[i];
+    bb += static_cast<double>(b[i]) * b[i];
+  }
+  return ab / std::sqrt(aa * bb);
+}
+
+// Everything a transformer computes, end to end.
+struct Outcome {
+  std::vector<float> keys, latents, query, logits;
+};
+
+double WorstCosine(const Outcome& a, const Outcome& b) {
+  return std::min({Cosine(a.keys, b.keys), Cosine(a.latents, b.latents), Cosine(a.query, b.query),
+                   Cosine(a.logits, b.logits)});
+}
+
 class Forward : public testing::TestWithParam<const char*> {
  protected:
   void SetUp() override {
@@ -29,6 +50,7 @@ class Forward : public testing::TestWithParam<const char*> {
     plan_.memory.memory_layers = {1, 2};
     plan_.memory.routing_layers = {1, 2};
     plan_.adapter = Adapter::Untrained(plan_.memory);
+    plan_.adapter.layers[1].alpha = 1.5;
   }
 
   std::unique_ptr<Transformer> Torch() {
@@ -65,41 +87,55 @@ class Forward : public testing::TestWithParam<const char*> {
     return out;
   }
 
+  // Encodes, asks, and reads with the latents attached.
+  Outcome RunAll(Transformer& forward) {
+    const Passages passages = RandomPassages({8, 1, 37, 64, 5});
+    EncodedBatch batch = Encode(forward, passages);
+    auto query = forward.RouteQuery(passages[2]);
+    MSA_CHECK(query.ok());
+    AttachedMemory memory{std::ssize(batch.keys) / plan_.key_dim(), batch.latents, {}};
+    for (int64_t i = 0; i < memory.num_latents; ++i) {
+      memory.routing_score.push_back(0.05f * static_cast<float>(i));
+    }
+    auto session = forward.StartSession(std::move(memory));
+    MSA_CHECK(session.ok());
+    auto logits = (*session)->FeedAll(passages[2]);
+    MSA_CHECK(logits.ok());
+    return {std::move(batch.keys), std::move(batch.latents), std::move(*query), std::move(*logits)};
+  }
+
   std::unique_ptr<WeightSource> source_;
   MemoryPlan plan_;
 };
-
-double Cosine(std::span<const float> a, std::span<const float> b) {
-  MSA_CHECK(a.size() == b.size() && !a.empty());
-  double ab = 0, aa = 0, bb = 0;
-  for (size_t i = 0; i < a.size(); ++i) {
-    ab += static_cast<double>(a[i]) * b[i];
-    aa += static_cast<double>(a[i]) * a[i];
-    bb += static_cast<double>(b[i]) * b[i];
-  }
-  return ab / std::sqrt(aa * bb);
-}
 
 // Rounding weights and activations to 8 bits leaves .998 here; see tests/model_parity_test.py for
 // what a wrong formula leaves.
 constexpr double kCloseCosine = 0.99;
 
 TEST_P(Forward, IntegerProductsStayCloseToF32) {
-  const auto torch = Torch();
-  const auto cpu = Cpu(2);
-  const Passages passages = RandomPassages({8, 1, 37, 64, 5});
-  const EncodedBatch a = Encode(*torch, passages);
-  const EncodedBatch b = Encode(*cpu, passages);
-  EXPECT_GT(Cosine(a.keys, b.keys), kCloseCosine);
-  EXPECT_GT(Cosine(a.latents, b.latents), kCloseCosine);
-  EXPECT_GT(Cosine(*torch->RouteQuery(passages[2]), *cpu->RouteQuery(passages[2])), kCloseCosine);
+  EXPECT_GT(WorstCosine(RunAll(*Torch()), RunAll(*Cpu(2))), kCloseCosine);
+}
 
-  AttachedMemory memory{std::ssize(a.keys) / plan_.key_dim(), a.latents, {}};
-  memory.routing_score.assign(static_cast<size_t>(memory.num_latents), 0.5f);
-  auto torch_session = torch->StartSession(memory);
-  auto cpu_session = cpu->StartSession(memory);
-  EXPECT_GT(Cosine(*(*torch_session)->FeedAll(passages[2]), *(*cpu_session)->FeedAll(passages[2])),
-            kCloseCosine);
+TEST_P(Forward, BF16StaysCloseToF32) {
+  auto bf16 = LoadTorchForward(*source_, plan_, WeightMode::kBF16, "cpu", 1);
+  ASSERT_TRUE(bf16.ok()) << bf16.status();
+  EXPECT_GT(WorstCosine(RunAll(*Torch()), RunAll(**bf16)), kCloseCosine);
+}
+
+TEST_P(Forward, CudaEqualsTheCpu) {
+  auto cuda = LoadTorchForward(*source_, plan_, WeightMode::kF32, "cuda", 1);
+  if (!cuda.ok()) GTEST_SKIP() << cuda.status();
+  const Outcome expected = RunAll(*Torch());
+  const Outcome got = RunAll(**cuda);
+  // f32 sums in another order over three layers of unit-sized values.
+  constexpr double kTolerance = 1e-4;
+  EXPECT_THAT(got.keys, testing::Pointwise(testing::FloatNear(kTolerance), expected.keys));
+  EXPECT_THAT(got.latents, testing::Pointwise(testing::FloatNear(kTolerance), expected.latents));
+  EXPECT_THAT(got.query, testing::Pointwise(testing::FloatNear(kTolerance), expected.query));
+  EXPECT_THAT(got.logits, testing::Pointwise(testing::FloatNear(kTolerance), expected.logits));
+  auto bf16 = LoadTorchForward(*source_, plan_, WeightMode::kBF16, "cuda", 1);
+  ASSERT_TRUE(bf16.ok()) << bf16.status();
+  EXPECT_GT(WorstCosine(expected, RunAll(**bf16)), kCloseCosine);
 }
 
 TEST_P(Forward, KeysHaveUnitHeads) {
