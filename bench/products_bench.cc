@@ -108,18 +108,18 @@ void CheckAgainstReference(const QuantMatrix& w, WeightFormat format, const std:
 void LargeProduct(int64_t rows, int64_t outputs, int64_t inputs, WeightFormat format) {
   const auto w = Weights(outputs, inputs, format);
   const auto x = RandomFloats(rows * inputs, 2);
-  std::vector<int8_t> q(rows * inputs);
-  std::vector<float> scales(rows), y(rows * outputs);
+  QuantisedBuffer buffer;
+  const QuantisedRows q = buffer.Resize(rows, inputs, w->activation_block());
+  std::vector<float> y(rows * outputs);
   w->Multiply({x.data(), rows, inputs}, {y.data(), rows, outputs}, nullptr);
   CheckAgainstReference(*w, format, x, y);
-  QuantiseRows({x.data(), rows, inputs}, {q.data(), rows, inputs}, scales);
+  QuantiseRows({x.data(), rows, inputs}, q);
   std::vector<double> rate, share;
   for (int i = 0; i < kSamples; ++i) {
     double spun = 0;
     const double spin_s = Seconds([&] { spun = Spin(); });
-    const double product_s = Seconds([&] {
-      w->MultiplyQuantised({q.data(), rows, inputs}, scales, {y.data(), rows, outputs}, nullptr);
-    });
+    const double product_s =
+        Seconds([&] { w->MultiplyQuantised(q, {y.data(), rows, outputs}, nullptr); });
     rate.push_back(rows * outputs * inputs / product_s * 1e-9);
     share.push_back(rate.back() / (spun / spin_s * 1e-9));
   }

@@ -16,6 +16,11 @@ std::span<float> RowOfThisThread(int64_t n) {
   return std::span(row).first(n);
 }
 
+void QuantiseRow(const BlockRows& rows, std::span<const float> x, const QuantisedRows& out,
+                 int64_t row) {
+  rows.quantise(x.data(), out.q.cols, out.block, out.q.row(row).data(), out.scales.row(row).data());
+}
+
 }  // namespace
 
 const BlockRows& BlockRowsFor(Isa isa) {
@@ -27,6 +32,14 @@ const BlockRows& BlockRowsFor(Isa isa) {
   MSA_CHECK(false);
 }
 
+void QuantiseRows(MatrixView<const float> x, const QuantisedRows& out, Isa isa) {
+  MSA_CHECK(out.q.rows == x.rows && out.q.cols == x.cols && out.scales.rows == x.rows);
+  MSA_CHECK(out.block > 0 && (out.scales.cols - 1) * out.block < x.cols &&
+            out.scales.cols * out.block >= x.cols);
+  const BlockRows& rows = BlockRowsFor(isa);
+  for (int64_t i = 0; i < x.rows; ++i) QuantiseRow(rows, x.row(i), out, i);
+}
+
 void RmsNorm(MatrixView<const float> x, std::span<const float> weight, float epsilon,
              MatrixView<float> y, Isa isa) {
   MSA_CHECK(y.rows == x.rows && y.cols == x.cols && std::ssize(weight) == x.cols);
@@ -36,14 +49,13 @@ void RmsNorm(MatrixView<const float> x, std::span<const float> weight, float eps
 }
 
 void RmsNormQuantised(MatrixView<const float> x, std::span<const float> weight, float epsilon,
-                      MatrixView<int8_t> q, std::span<float> scales, Isa isa) {
-  MSA_CHECK(q.rows == x.rows && q.cols == x.cols && std::ssize(scales) == x.rows &&
-            std::ssize(weight) == x.cols);
+                      const QuantisedRows& out, Isa isa) {
+  MSA_CHECK(out.q.rows == x.rows && out.q.cols == x.cols && std::ssize(weight) == x.cols);
   const BlockRows& rows = BlockRowsFor(isa);
   const std::span<float> norm = RowOfThisThread(x.cols);
   for (int64_t i = 0; i < x.rows; ++i) {
     rows.rms_norm(x.row(i).data(), weight.data(), x.cols, epsilon, norm.data());
-    rows.quantise(norm.data(), x.cols, q.row(i).data(), &scales[i]);
+    QuantiseRow(rows, norm, out, i);
   }
 }
 
@@ -56,16 +68,15 @@ void SiluGate(MatrixView<const float> gate_up, MatrixView<float> out, Isa isa) {
   }
 }
 
-void SiluGateQuantised(MatrixView<const float> gate_up, MatrixView<int8_t> q,
-                       std::span<float> scales, Isa isa) {
-  MSA_CHECK(q.rows == gate_up.rows && 2 * q.cols == gate_up.cols &&
-            std::ssize(scales) == gate_up.rows);
+void SiluGateQuantised(MatrixView<const float> gate_up, const QuantisedRows& out, Isa isa) {
+  const int64_t cols = out.q.cols;
+  MSA_CHECK(out.q.rows == gate_up.rows && 2 * cols == gate_up.cols);
   const BlockRows& rows = BlockRowsFor(isa);
-  const std::span<float> product = RowOfThisThread(q.cols);
-  for (int64_t i = 0; i < q.rows; ++i) {
+  const std::span<float> product = RowOfThisThread(cols);
+  for (int64_t i = 0; i < out.q.rows; ++i) {
     const float* gate = gate_up.row(i).data();
-    rows.silu_gate(gate, gate + q.cols, q.cols, product.data());
-    rows.quantise(product.data(), q.cols, q.row(i).data(), &scales[i]);
+    rows.silu_gate(gate, gate + cols, cols, product.data());
+    QuantiseRow(rows, product, out, i);
   }
 }
 

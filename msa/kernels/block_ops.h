@@ -11,6 +11,7 @@
 
 #include "msa/base/matrix.h"
 #include "msa/kernels/isa.h"
+#include "msa/kernels/quantised_rows.h"
 
 namespace msa {
 
@@ -18,17 +19,17 @@ namespace msa {
 void RmsNorm(MatrixView<const float> x, std::span<const float> weight, float epsilon,
              MatrixView<float> y, Isa isa = BestIsa());
 
-// QuantiseRows (quant_matmul.h) of RmsNorm, without writing the norm: q [M, K], scales [M].
+// QuantiseRows of RmsNorm, without writing the norm to memory.
 void RmsNormQuantised(MatrixView<const float> x, std::span<const float> weight, float epsilon,
-                      MatrixView<int8_t> q, std::span<float> scales, Isa isa = BestIsa());
+                      const QuantisedRows& out, Isa isa = BestIsa());
 
 // out = gate / (1 + exp(-gate)) * up, for gate_up [M, 2 K] with the gate in the first K columns,
 // as one product with both matrices, gate above up, gives it. out [M, K], not overlapping.
 void SiluGate(MatrixView<const float> gate_up, MatrixView<float> out, Isa isa = BestIsa());
 
-// QuantiseRows of SiluGate: q [M, K], scales [M].
-void SiluGateQuantised(MatrixView<const float> gate_up, MatrixView<int8_t> q,
-                       std::span<float> scales, Isa isa = BestIsa());
+// QuantiseRows of SiluGate.
+void SiluGateQuantised(MatrixView<const float> gate_up, const QuantisedRows& out,
+                       Isa isa = BestIsa());
 
 // x += y.
 void AddRows(MatrixView<float> x, MatrixView<const float> y, Isa isa = BestIsa());

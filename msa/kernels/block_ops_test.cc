@@ -2,12 +2,13 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <random>
 #include <vector>
 
-#include "msa/kernels/quant_matmul.h"
+#include "msa/kernels/quantised_rows.h"
 
 namespace msa {
 namespace {
@@ -41,6 +42,13 @@ struct Rows {
   MatrixView<float> view;
 };
 
+void ExpectEqual(const QuantisedRows& a, const QuantisedRows& b) {
+  for (int64_t i = 0; i < a.q.rows; ++i) {
+    EXPECT_TRUE(std::ranges::equal(a.q.row(i), b.q.row(i)));
+    EXPECT_TRUE(std::ranges::equal(a.scales.row(i), b.scales.row(i)));
+  }
+}
+
 TEST(RmsNorm, EqualsTheDefinition) {
   for (int64_t cols : kCols) {
     const Rows x(3, cols, 1), weight(1, cols, 2);
@@ -70,13 +78,11 @@ TEST(RmsNorm, QuantisedEqualsNormThenQuantise) {
     for (Isa isa : SupportedIsas()) {
       Rows y(3, cols, 6);
       RmsNorm(x.view, weight.view.row(0), 1e-5f, y.view, isa);
-      std::vector<int8_t> q(3 * cols), expected(3 * cols);
-      std::vector<float> scales(3), expected_scales(3);
-      QuantiseRows(y.view, MatrixView(expected.data(), 3, cols), expected_scales, isa);
-      RmsNormQuantised(x.view, weight.view.row(0), 1e-5f, MatrixView(q.data(), 3, cols), scales,
-                       isa);
-      EXPECT_EQ(q, expected) << IsaName(isa);
-      EXPECT_EQ(scales, expected_scales) << IsaName(isa);
+      QuantisedBuffer fused, apart;
+      const QuantisedRows a = fused.Resize(3, cols, 96), b = apart.Resize(3, cols, 96);
+      RmsNormQuantised(x.view, weight.view.row(0), 1e-5f, a, isa);
+      QuantiseRows(y.view, b, isa);
+      ExpectEqual(a, b);
     }
   }
 }
@@ -99,12 +105,11 @@ TEST(SiluGate, EqualsTheDefinitionToTheEnds) {
               << IsaName(isa) << " " << gate;
         }
       }
-      std::vector<int8_t> q(2 * cols), expected(2 * cols);
-      std::vector<float> scales(2), expected_scales(2);
-      QuantiseRows(y.view, MatrixView(expected.data(), 2, cols), expected_scales, isa);
-      SiluGateQuantised(x.view, MatrixView(q.data(), 2, cols), scales, isa);
-      EXPECT_EQ(q, expected) << IsaName(isa);
-      EXPECT_EQ(scales, expected_scales) << IsaName(isa);
+      QuantisedBuffer fused, apart;
+      const QuantisedRows a = fused.Resize(2, cols, 96), b = apart.Resize(2, cols, 96);
+      SiluGateQuantised(x.view, a, isa);
+      QuantiseRows(y.view, b, isa);
+      ExpectEqual(a, b);
     }
   }
 }

@@ -8,8 +8,8 @@
 namespace msa {
 
 struct BlockRows {
-  // See QuantiseRows in quant_matmul.h.
-  void (*quantise)(const float* x, int64_t n, int8_t* q, float* scale);
+  // See QuantiseRows.
+  void (*quantise)(const float* x, int64_t n, int64_t block, int8_t* q, float* scales);
   void (*rms_norm)(const float* x, const float* weight, int64_t n, float epsilon, float* y);
   void (*silu_gate)(const float* gate, const float* up, int64_t n, float* out);
   void (*add)(float* x, const float* y, int64_t n);
@@ -17,8 +17,8 @@ struct BlockRows {
   void (*rope)(float* head, int64_t half, const float* cos, const float* sin);
 };
 
-// Rows below this everywhere quantise to zero: 127 / max |x| would overflow.
-inline constexpr float kZeroRow = 1e-30f;
+// Blocks below this everywhere quantise to zero: 127 / max |x| would overflow.
+inline constexpr float kZeroBlock = 1e-30f;
 
 const BlockRows& ReferenceBlockRows();  // kernels/ref
 const BlockRows& Avx2BlockRows();       // kernels/cpu

@@ -9,7 +9,6 @@
 
 #include "msa/base/check.h"
 #include "msa/base/dtype.h"
-#include "msa/kernels/block_rows.h"
 #include "msa/kernels/quant_panels.h"
 
 namespace msa {
@@ -83,86 +82,91 @@ MatrixView<T> Rows(MatrixView<T> m, int64_t begin, int64_t end) {
 
 // Activations of one product; thread_local, so that products in a loop do not allocate.
 struct Scratch {
-  std::vector<int8_t> q;
-  std::vector<float> scales;
+  QuantisedBuffer rows;
   std::vector<float> sums;
 
   static Scratch& OfThisThread() {
     thread_local Scratch scratch;
     return scratch;
   }
-  MatrixView<int8_t> Quantised(int64_t rows, int64_t cols) {
-    q.resize(std::max<size_t>(q.size(), rows * cols));
-    return {q.data(), rows, cols};
-  }
-  static MatrixView<float> Floats(std::vector<float>* v, int64_t rows, int64_t cols) {
-    v->resize(std::max<size_t>(v->size(), rows * cols));
-    return {v->data(), rows, cols};
-  }
 };
 
-class I8Matrix final : public QuantMatrix {
+QuantisedRows Rows(const QuantisedRows& x, int64_t begin, int64_t end) {
+  return {x.block, Rows(x.q, begin, end), Rows(x.scales, begin, end)};
+}
+
+// What both formats share.
+class Matrix : public QuantMatrix {
+ public:
+  int64_t outputs() const final { return outputs_; }
+  int64_t inputs() const final { return inputs_; }
+
+  void Multiply(MatrixView<const float> x, MatrixView<float> y, ThreadPool* pool) const final {
+    MSA_CHECK(x.cols == inputs_);
+    const QuantisedRows q = Scratch::OfThisThread().rows.Resize(x.rows, x.cols, activation_block());
+    ForRows(x.rows, pool, [&](int64_t begin, int64_t end) {
+      QuantiseRows(Rows(x, begin, end), Rows(q, begin, end), isa_);
+    });
+    MultiplyQuantised(q, y, pool);
+  }
+
+ protected:
+  Matrix(int64_t outputs, int64_t inputs, Isa isa, int64_t panel_outputs)
+      : isa_(isa), outputs_(outputs), inputs_(inputs), panel_outputs_(panel_outputs) {}
+
+  int64_t num_panels() const { return CeilDivide(outputs_, panel_outputs_); }
+  void CheckArguments(const QuantisedRows& x, MatrixView<float> y) const {
+    MSA_CHECK(x.q.cols == inputs_ && y.cols == outputs_ && x.q.rows == y.rows &&
+              x.block == activation_block() && x.scales.rows == y.rows &&
+              x.scales.cols == CeilDivide(inputs_, x.block));
+  }
+
+  const Isa isa_;
+  const int64_t outputs_;
+  const int64_t inputs_;
+  const int64_t panel_outputs_;
+};
+
+class I8Matrix final : public Matrix {
  public:
   I8Matrix(MatrixView<const float> weights, Isa isa)
-      : isa_(isa), kernels_(I8KernelsFor(isa)), outputs_(weights.rows), inputs_(weights.cols) {
-    const int64_t panel = kernels_.panel_outputs;
+      : Matrix(weights.rows, weights.cols, isa, I8KernelsFor(isa).panel_outputs),
+        kernels_(I8KernelsFor(isa)) {
+    const int64_t panel = panel_outputs_;
     scales_.resize(num_panels() * panel);
     data_ = AllocateAligned(num_panels() * panel * inputs_);
-    std::vector<int8_t> rows(panel * inputs_);
+    QuantisedBuffer buffer;
     for (int64_t p = 0; p < num_panels(); ++p) {
       const int64_t count = std::min(panel, outputs_ - p * panel);
-      QuantiseRows(Rows(weights, p * panel, p * panel + count),
-                   MatrixView<int8_t>(rows.data(), count, inputs_),
-                   std::span(scales_).subspan(p * panel, count), isa);
-      kernels_.pack(rows.data(), count, inputs_, data_.get() + p * panel * inputs_);
+      const QuantisedRows rows = buffer.Resize(count, inputs_, inputs_);  // one scale a row
+      QuantiseRows(Rows(weights, p * panel, p * panel + count), rows, isa);
+      std::copy_n(rows.scales.data, count, scales_.data() + p * panel);
+      kernels_.pack(rows.q.data, count, inputs_, data_.get() + p * panel * inputs_);
     }
   }
 
-  int64_t outputs() const override { return outputs_; }
-  int64_t inputs() const override { return inputs_; }
   WeightFormat format() const override { return WeightFormat::kI8Row; }
-  int64_t resident_bytes() const override {
-    return num_panels() * kernels_.panel_outputs * (inputs_ + 4);
-  }
+  int64_t activation_block() const override { return kI8ActivationBlock; }
+  int64_t resident_bytes() const override { return num_panels() * panel_outputs_ * (inputs_ + 4); }
 
   void DequantizeRow(int64_t output, std::span<float> out) const override {
     MSA_CHECK(output >= 0 && output < outputs_ && std::ssize(out) == inputs_);
-    const int64_t panel = kernels_.panel_outputs;
     std::vector<int8_t> row(inputs_);
-    kernels_.unpack_row(data_.get() + output / panel * panel * inputs_, output % panel, inputs_,
-                        row.data());
+    kernels_.unpack_row(data_.get() + output / panel_outputs_ * panel_outputs_ * inputs_,
+                        output % panel_outputs_, inputs_, row.data());
     for (int64_t k = 0; k < inputs_; ++k) out[k] = scales_[output] * row[k];
   }
 
-  void Multiply(MatrixView<const float> x, MatrixView<float> y, ThreadPool* pool) const override {
-    MSA_CHECK(x.cols == inputs_);
-    Scratch& scratch = Scratch::OfThisThread();
-    const MatrixView<int8_t> q = scratch.Quantised(x.rows, x.cols);
-    const std::span<float> scales = Scratch::Floats(&scratch.scales, 1, x.rows).row(0);
-    ForRows(x.rows, pool, [&](int64_t begin, int64_t end) {
-      QuantiseRows(Rows(x, begin, end), Rows(q, begin, end), scales.subspan(begin, end - begin),
-                   isa_);
-    });
-    MultiplyQuantised(q, scales, y, pool);
-  }
-
-  void MultiplyQuantised(MatrixView<const int8_t> x, std::span<const float> x_scales,
-                         MatrixView<float> y, ThreadPool* pool) const override {
-    MSA_CHECK(x.cols == inputs_ && y.cols == outputs_ && x.rows == y.rows &&
-              std::ssize(x_scales) == x.rows);
+  void MultiplyQuantised(const QuantisedRows& x, MatrixView<float> y,
+                         ThreadPool* pool) const override {
+    CheckArguments(x, y);
     const I8Panels panels = {outputs_, inputs_, data_.get(), scales_.data()};
-    ForPanels(num_panels(), pool, [&](int64_t begin, int64_t end) {
-      kernels_.multiply(panels, {x, x_scales.data()}, begin, end, y);
-    });
+    ForPanels(num_panels(), pool,
+              [&](int64_t begin, int64_t end) { kernels_.multiply(panels, x, begin, end, y); });
   }
 
  private:
-  int64_t num_panels() const { return CeilDivide(outputs_, kernels_.panel_outputs); }
-
-  const Isa isa_;
   const I8Kernels& kernels_;
-  const int64_t outputs_;
-  const int64_t inputs_;
   AlignedBytes data_;
   std::vector<float> scales_;  // zero for the padding of the last panel
 };
@@ -174,14 +178,14 @@ struct I4Row {
   std::span<uint16_t> minima;
 };
 
-class I4Matrix final : public QuantMatrix {
+class I4Matrix final : public Matrix {
  public:
   // `read(output, row)` fills one row, or says why not.
   static Result<std::unique_ptr<QuantMatrix>> Create(
       int64_t outputs, int64_t inputs, Isa isa,
       FunctionRef<Status(int64_t output, const I4Row& row)> read) {
     std::unique_ptr<I4Matrix> matrix(new I4Matrix(outputs, inputs, isa));
-    const int64_t panel = matrix->kernels_.panel_outputs;
+    const int64_t panel = matrix->panel_outputs_;
     const int64_t blocks = inputs / kI4BlockInputs;
     std::vector<uint8_t> q(panel * inputs);
     std::vector<uint16_t> scales(panel * blocks), minima(panel * blocks);
@@ -197,75 +201,45 @@ class I4Matrix final : public QuantMatrix {
     return std::unique_ptr<QuantMatrix>(std::move(matrix));
   }
 
-  int64_t outputs() const override { return outputs_; }
-  int64_t inputs() const override { return inputs_; }
   WeightFormat format() const override { return WeightFormat::kI4Block; }
+  int64_t activation_block() const override { return kI4BlockInputs; }
   int64_t resident_bytes() const override {
-    return num_panels() * I4PanelBytes(kernels_.panel_outputs, inputs_);
+    return num_panels() * I4PanelBytes(panel_outputs_, inputs_);
   }
 
   void DequantizeRow(int64_t output, std::span<float> out) const override {
     MSA_CHECK(output >= 0 && output < outputs_ && std::ssize(out) == inputs_);
-    const int64_t panel = kernels_.panel_outputs;
-    kernels_.dequantise_row(data_.get() + output / panel * I4PanelBytes(panel, inputs_),
-                            output % panel, inputs_, out.data());
+    kernels_.dequantise_row(
+        data_.get() + output / panel_outputs_ * I4PanelBytes(panel_outputs_, inputs_),
+        output % panel_outputs_, inputs_, out.data());
   }
 
-  void Multiply(MatrixView<const float> x, MatrixView<float> y, ThreadPool* pool) const override {
-    MSA_CHECK(x.cols == inputs_ && y.cols == outputs_ && x.rows == y.rows);
-    Scratch& scratch = Scratch::OfThisThread();
-    const MatrixView<int8_t> q = scratch.Quantised(x.rows, x.cols);
-    const MatrixView<float> scales = Scratch::Floats(&scratch.scales, x.rows, num_blocks());
-    ForRows(x.rows, pool, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i)
-        // A row's blocks are rows to QuantiseRows.
-        QuantiseRows(MatrixView(x.row(i).data(), num_blocks(), kI4BlockInputs),
-                     MatrixView(q.row(i).data(), num_blocks(), kI4BlockInputs), scales.row(i),
-                     isa_);
-    });
-    MultiplyBlocks(q, scales, y, pool);
-  }
-
-  void MultiplyQuantised(MatrixView<const int8_t> x, std::span<const float> x_scales,
-                         MatrixView<float> y, ThreadPool* pool) const override {
-    MSA_CHECK(x.cols == inputs_ && y.cols == outputs_ && x.rows == y.rows &&
-              std::ssize(x_scales) == x.rows);
-    const MatrixView<float> scales =
-        Scratch::Floats(&Scratch::OfThisThread().scales, x.rows, num_blocks());
-    for (int64_t i = 0; i < x.rows; ++i) std::ranges::fill(scales.row(i), x_scales[i]);
-    MultiplyBlocks(x, scales, y, pool);
-  }
-
- private:
-  I4Matrix(int64_t outputs, int64_t inputs, Isa isa)
-      : isa_(isa), kernels_(I4KernelsFor(isa)), outputs_(outputs), inputs_(inputs) {
-    data_ = AllocateAligned(resident_bytes());
-  }
-
-  void MultiplyBlocks(MatrixView<const int8_t> x, MatrixView<const float> scales,
-                      MatrixView<float> y, ThreadPool* pool) const {
-    const MatrixView<float> sums =
-        Scratch::Floats(&Scratch::OfThisThread().sums, x.rows, num_blocks());
-    for (int64_t i = 0; i < x.rows; ++i) {
-      for (int64_t b = 0; b < num_blocks(); ++b) {
+  void MultiplyQuantised(const QuantisedRows& x, MatrixView<float> y,
+                         ThreadPool* pool) const override {
+    CheckArguments(x, y);
+    std::vector<float>& buffer = Scratch::OfThisThread().sums;
+    buffer.resize(std::max<size_t>(buffer.size(), x.scales.rows * x.scales.cols));
+    const MatrixView<float> sums(buffer.data(), x.scales.rows, x.scales.cols);
+    for (int64_t i = 0; i < sums.rows; ++i) {
+      for (int64_t b = 0; b < sums.cols; ++b) {
         int32_t sum = 0;
-        for (int64_t k = 0; k < kI4BlockInputs; ++k) sum += x.row(i)[b * kI4BlockInputs + k];
-        sums.row(i)[b] = scales.row(i)[b] * static_cast<float>(sum);
+        for (int8_t q : x.q.row(i).subspan(b * kI4BlockInputs, kI4BlockInputs)) sum += q;
+        sums.row(i)[b] = x.scales.row(i)[b] * static_cast<float>(sum);
       }
     }
     const I4Panels panels = {outputs_, inputs_, data_.get()};
     ForPanels(num_panels(), pool, [&](int64_t begin, int64_t end) {
-      kernels_.multiply(panels, {x, scales, sums}, begin, end, y);
+      kernels_.multiply(panels, x, sums, begin, end, y);
     });
   }
 
-  int64_t num_panels() const { return CeilDivide(outputs_, kernels_.panel_outputs); }
-  int64_t num_blocks() const { return inputs_ / kI4BlockInputs; }
+ private:
+  I4Matrix(int64_t outputs, int64_t inputs, Isa isa)
+      : Matrix(outputs, inputs, isa, I4KernelsFor(isa).panel_outputs),
+        kernels_(I4KernelsFor(isa)),
+        data_(AllocateAligned(resident_bytes())) {}
 
-  const Isa isa_;
   const I4Kernels& kernels_;
-  const int64_t outputs_;
-  const int64_t inputs_;
   AlignedBytes data_;
 };
 
@@ -344,14 +318,6 @@ Result<std::unique_ptr<QuantMatrix>> QuantMatrix::FromGguf(GgmlType type,
   return I4Matrix::Create(outputs, inputs, isa, [&](int64_t output, const I4Row& row) {
     return ReadGgufRow(type, blocks.data() + output * row_bytes, row);
   });
-}
-
-void QuantiseRows(MatrixView<const float> x, MatrixView<int8_t> q, std::span<float> scales,
-                  Isa isa) {
-  MSA_CHECK(q.rows == x.rows && q.cols == x.cols && std::ssize(scales) == x.rows);
-  const BlockRows& rows = BlockRowsFor(isa);
-  for (int64_t i = 0; i < x.rows; ++i)
-    rows.quantise(x.row(i).data(), x.cols, q.row(i).data(), &scales[i]);
 }
 
 }  // namespace msa

@@ -1,8 +1,8 @@
 // Products with weights kept in 8 or 4 bits: large ones (encoding, bound by arithmetic) and one-row
 // ones (decoding, bound by reading the weights).
 //
-// Activations are quantised on the fly to symmetric int8 (scale = max |x| / 127): a scale a row for
-// kI8Row, a scale for each 32 values for kI4Block. Integer products, f32 scales.
+// Activations are quantised on the fly (quantised_rows.h). Integer products within a block of
+// inputs, f32 between blocks.
 #pragma once
 
 #include <cstdint>
@@ -14,6 +14,7 @@
 #include "msa/base/status.h"
 #include "msa/base/threads.h"
 #include "msa/kernels/isa.h"
+#include "msa/kernels/quantised_rows.h"
 
 namespace msa {
 
@@ -51,16 +52,12 @@ class QuantMatrix {
   // null: this thread alone. Keeps int8 scratch of x's size with the calling thread.
   virtual void Multiply(MatrixView<const float> x, MatrixView<float> y, ThreadPool* pool) const = 0;
 
-  // The same with rows already quantised: several matrices that read one input (q, k, v; gate and
-  // up) quantise once.
-  //   x [M, inputs] int8 with rows `stride` apart; x_scales [M]
-  virtual void MultiplyQuantised(MatrixView<const int8_t> x, std::span<const float> x_scales,
-                                 MatrixView<float> y, ThreadPool* pool) const = 0;
+  // Values of an input row that share a scale; depends on the format alone.
+  virtual int64_t activation_block() const = 0;
+  // The same with rows already quantised, as what stands before a product can do (block_ops.h).
+  // REQUIRES: x.block == activation_block().
+  virtual void MultiplyQuantised(const QuantisedRows& x, MatrixView<float> y,
+                                 ThreadPool* pool) const = 0;
 };
-
-// x [M, K] f32 to q [M, K] int8 and scales [M]; q = x * (127 / max |x|) rounded to nearest even,
-// scale = max |x| / 127. A row below 1e-30 everywhere gives zeros and scale 0. REQUIRES: finite x.
-void QuantiseRows(MatrixView<const float> x, MatrixView<int8_t> q, std::span<float> scales,
-                  Isa isa = BestIsa());
 
 }  // namespace msa

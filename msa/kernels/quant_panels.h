@@ -8,14 +8,18 @@
 #include <cstdint>
 
 #include "msa/base/matrix.h"
+#include "msa/kernels/quantised_rows.h"
 
 namespace msa {
 
 // Inputs that share a scale and a minimum in WeightFormat::kI4Block: GGUF's block.
 inline constexpr int64_t kI4BlockInputs = 32;
 
-// |product sum| <= 255 * 127 * inputs must fit an int32 (the VNNI kernel's weights are shifted to
-// 0..255).
+// Activations that share a scale in kI8Row: as few as leave the tiles fast (each block costs a tile
+// of 14x32 outputs some 80 cycles beside 14 * 32 / 64 * block), and a divisor of 576 and 1536.
+inline constexpr int64_t kI8ActivationBlock = 96;
+
+// Bounds the scratch of a row; |sum of a block| <= 255 * 127 * 96 is far from int32's end.
 inline constexpr int64_t kMaxInputs = 65536;
 
 struct I8Panels {
@@ -25,19 +29,14 @@ struct I8Panels {
   const float* scales;  // [outputs rounded up to whole panels]
 };
 
-// Rows of int8 activations, one scale a row.
-struct RowActivations {
-  MatrixView<const int8_t> x;  // [M, inputs]
-  const float* scales;         // [M]
-};
-
 struct I8Kernels {
   int64_t panel_outputs;
   // `num_outputs` (1 to panel_outputs) rows of int8 in [-127, 127] into one panel.
   void (*pack)(const int8_t* rows, int64_t num_outputs, int64_t inputs, uint8_t* panel);
-  // y[:, outputs of panels begin .. end - 1] = float(x * W^T) * (x scale * w scale), the integer
-  // sum exact: equal bit for bit on every Isa.
-  void (*multiply)(const I8Panels& w, const RowActivations& x, int64_t panel_begin,
+  // y[:, outputs of panels begin .. end - 1]. x.block is kI8ActivationBlock. The blocks' integer
+  // sums are exact, and from block to block t = fma(float(sum), x scale, t), y = t * w scale: equal
+  // bit for bit on every Isa.
+  void (*multiply)(const I8Panels& w, const QuantisedRows& x, int64_t panel_begin,
                    int64_t panel_end, MatrixView<float> y);
   // int8 of one output row, back from its panel.
   void (*unpack_row)(const uint8_t* panel, int64_t output_in_panel, int64_t inputs, int8_t* row);
@@ -54,21 +53,16 @@ inline int64_t I4PanelBytes(int64_t panel_outputs, int64_t inputs) {
   return inputs / kI4BlockInputs * panel_outputs * (kI4BlockInputs / 2 + 4);
 }
 
-// Rows of int8 activations with one scale a block, as finer weights deserve.
-struct BlockActivations {
-  MatrixView<const int8_t> x;      // [M, inputs]
-  MatrixView<const float> scales;  // [M, inputs / 32]
-  MatrixView<const float> sums;    // [M, inputs / 32]: scale * sum of the block's x
-};
-
 struct I4Kernels {
   int64_t panel_outputs;
   // q: one value (0..15) a byte, [num_outputs, inputs]; scales and minima: f16 bits,
   // [num_outputs, inputs / 32].
   void (*pack)(const uint8_t* q, const uint16_t* scales, const uint16_t* minima,
                int64_t num_outputs, int64_t inputs, uint8_t* panel);
-  void (*multiply)(const I4Panels& w, const BlockActivations& x, int64_t panel_begin,
-                   int64_t panel_end, MatrixView<float> y);
+  // y[:, outputs of panels begin .. end - 1]. x.block is kI4BlockInputs; x_sums [M, blocks]: the
+  // scale times the sum of each block's q, which the minima are multiplied by.
+  void (*multiply)(const I4Panels& w, const QuantisedRows& x, MatrixView<const float> x_sums,
+                   int64_t panel_begin, int64_t panel_end, MatrixView<float> y);
   // One output row as f32.
   void (*dequantise_row)(const uint8_t* panel, int64_t output_in_panel, int64_t inputs, float* row);
 };

@@ -9,55 +9,32 @@ namespace {
 
 // What a block of rows needs between two products, kept with the thread.
 struct BlockScratch {
-  std::vector<int8_t> quantised;
-  std::vector<float> scales;
-  RowBuffer norm, product, gate_up, gated;
+  QuantisedBuffer quantised;
+  RowBuffer product, gate_up;
 
   static BlockScratch& OfThisThread() {
     thread_local BlockScratch scratch;
     return scratch;
   }
-  MatrixView<int8_t> Quantised(int64_t rows, int64_t cols) {
-    quantised.resize(std::max(quantised.size(), static_cast<size_t>(rows * cols)));
-    scales.resize(std::max(scales.size(), static_cast<size_t>(rows)));
-    return {quantised.data(), rows, cols};
-  }
-  std::span<float> Scales(int64_t rows) {
-    return std::span(scales).first(static_cast<size_t>(rows));
-  }
 };
 
-// y = norm(x) W^T. 4-bit matrices quantise their own input, with a scale for each block.
+// y = norm(x) W^T.
 void MultiplyNorm(const QuantMatrix& matrix, MatrixView<const float> x,
                   const std::vector<float>& weight, double epsilon, MatrixView<float> y,
                   ThreadPool* pool) {
-  BlockScratch& scratch = BlockScratch::OfThisThread();
-  const auto eps = static_cast<float>(epsilon);
-  if (matrix.format() == WeightFormat::kI8Row) {
-    const MatrixView<int8_t> q = scratch.Quantised(x.rows, x.cols);
-    RmsNormQuantised(x, weight, eps, q, scratch.Scales(x.rows));
-    matrix.MultiplyQuantised(q, scratch.Scales(x.rows), y, pool);
-    return;
-  }
-  const MatrixView<float> norm = scratch.norm.Resize(x.rows, x.cols);
-  RmsNorm(x, weight, eps, norm);
-  matrix.Multiply(norm, y, pool);
+  const QuantisedRows q =
+      BlockScratch::OfThisThread().quantised.Resize(x.rows, x.cols, matrix.activation_block());
+  RmsNormQuantised(x, weight, static_cast<float>(epsilon), q);
+  matrix.MultiplyQuantised(q, y, pool);
 }
 
 // y = (silu(gate) * up) W^T.
 void MultiplyGated(const QuantMatrix& matrix, MatrixView<const float> gate_up, MatrixView<float> y,
                    ThreadPool* pool) {
-  BlockScratch& scratch = BlockScratch::OfThisThread();
-  const int64_t cols = gate_up.cols / 2;
-  if (matrix.format() == WeightFormat::kI8Row) {
-    const MatrixView<int8_t> q = scratch.Quantised(gate_up.rows, cols);
-    SiluGateQuantised(gate_up, q, scratch.Scales(gate_up.rows));
-    matrix.MultiplyQuantised(q, scratch.Scales(gate_up.rows), y, pool);
-    return;
-  }
-  const MatrixView<float> gated = scratch.gated.Resize(gate_up.rows, cols);
-  SiluGate(gate_up, gated);
-  matrix.Multiply(gated, y, pool);
+  const QuantisedRows q = BlockScratch::OfThisThread().quantised.Resize(
+      gate_up.rows, gate_up.cols / 2, matrix.activation_block());
+  SiluGateQuantised(gate_up, q);
+  matrix.MultiplyQuantised(q, y, pool);
 }
 
 Result<std::vector<float>> ReadVector(const WeightSource& source, WeightId id) {

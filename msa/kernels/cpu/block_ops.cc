@@ -36,7 +36,7 @@ HWY_INLINE void StoreUpTo(V v, float* p, int64_t left) {
   hn::BlendedStore(v, hn::FirstN(d, left), d, p);
 }
 
-void Quantise(const float* HWY_RESTRICT x, int64_t n, int8_t* HWY_RESTRICT q, float* scale) {
+void QuantiseBlock(const float* HWY_RESTRICT x, int64_t n, int8_t* HWY_RESTRICT q, float* scale) {
   const D d;
   V max0 = hn::Zero(d), max1 = max0;
   int64_t i = 0;
@@ -46,8 +46,8 @@ void Quantise(const float* HWY_RESTRICT x, int64_t n, int8_t* HWY_RESTRICT q, fl
   }
   for (; i < n; i += kLanes) max0 = hn::Max(max0, hn::Abs(LoadUpTo(x + i, n - i)));
   const float max = hn::GetLane(hn::MaxOfLanes(d, hn::Max(max0, max1)));
-  *scale = max < kZeroRow ? 0 : max / 127;
-  const V inverse = hn::Set(d, max < kZeroRow ? 0 : 127 / max);
+  *scale = max < kZeroBlock ? 0 : max / 127;
+  const V inverse = hn::Set(d, max < kZeroBlock ? 0 : 127 / max);
   const hn::Rebind<int8_t, D> d8;
   for (i = 0; i < n; i += kLanes) {
     const auto rounded = hn::DemoteTo(d8, hn::NearestInt(hn::Mul(LoadUpTo(x + i, n - i), inverse)));
@@ -59,6 +59,11 @@ void Quantise(const float* HWY_RESTRICT x, int64_t n, int8_t* HWY_RESTRICT q, fl
       std::copy(last, last + (n - i), q + i);
     }
   }
+}
+
+void Quantise(const float* x, int64_t n, int64_t block, int8_t* q, float* scales) {
+  for (int64_t i = 0; i < n; i += block)
+    QuantiseBlock(x + i, std::min(block, n - i), q + i, scales++);
 }
 
 void RmsNorm(const float* x, const float* HWY_RESTRICT weight, int64_t n, float epsilon, float* y) {

@@ -59,27 +59,31 @@ MSA_AVX2 inline void StoreLanes(float* y, __m256 value, int64_t count) {
 struct I8Tile {
   const uint8_t* panel;
   int64_t inputs;
-  const int16_t* x;       // [R, inputs]
-  const float* x_scales;  // [R]
+  const int16_t* x;  // [R, inputs]
+  int64_t num_blocks;
+  const float* x_scales;  // row r at x_scales + r * scales_stride
+  int64_t scales_stride;
   const float* w_scales;  // [kPanel]
   float* y;
   int64_t y_stride;
   int64_t num_outputs;  // of this panel that exist
 };
 
-// Integer sums of a tile, [R, kPanel]. On its own, and out through memory: with the scaling in the
-// same function GCC 12 keeps the accumulators in memory, at half the speed.
+// The integer sums of block `b`, [R, kPanel]. On its own, and out through memory: with arithmetic
+// on the sums in the same function GCC 12 keeps the accumulators in memory, at half the speed.
 template <int R>
-MSA_AVX2 [[gnu::noinline]] void SumI8Tile(const I8Tile& t, int32_t* sums) {
+MSA_AVX2 [[gnu::noinline]] void SumI8Block(const I8Tile& t, int64_t b, int32_t* sums) {
   __m256i sum[R][2];
   const int16_t* x[R];
+  const int64_t begin = b * kI8ActivationBlock;
 #pragma GCC unroll 6
   for (int r = 0; r < R; ++r) {
-    x[r] = t.x + r * t.inputs;
+    x[r] = t.x + r * t.inputs + begin;
     sum[r][0] = sum[r][1] = _mm256_setzero_si256();
   }
-  const uint8_t* w = t.panel;
-  for (int64_t k = 0; k < t.inputs; k += 2, w += 2 * kPanel) {
+  const uint8_t* w = t.panel + begin * kPanel;
+  const int64_t count = std::min(kI8ActivationBlock, t.inputs - begin);
+  for (int64_t k = 0; k < count; k += 2, w += 2 * kPanel) {
     const __m256i w0 = Widen(w);
     const __m256i w1 = Widen(w + 16);
 #pragma GCC unroll 6
@@ -101,13 +105,22 @@ MSA_AVX2 [[gnu::noinline]] void SumI8Tile(const I8Tile& t, int32_t* sums) {
 template <int R>
 MSA_AVX2 void MultiplyI8Tile(const I8Tile& t) {
   alignas(32) int32_t sums[R * kPanel];
-  SumI8Tile<R>(t, sums);
+  alignas(32) float totals[R * kPanel] = {};
+  for (int64_t b = 0; b < t.num_blocks; ++b) {
+    SumI8Block<R>(t, b, sums);
+    for (int r = 0; r < R; ++r) {
+      const __m256 scale = _mm256_set1_ps(t.x_scales[r * t.scales_stride + b]);
+      for (int i = r * kPanel; i < (r + 1) * kPanel; i += 8) {
+        const __m256 sum = _mm256_cvtepi32_ps(Load(sums + i));
+        _mm256_store_ps(totals + i, _mm256_fmadd_ps(sum, scale, _mm256_load_ps(totals + i)));
+      }
+    }
+  }
   for (int r = 0; r < R; ++r) {
-    const __m256 x_scale = _mm256_set1_ps(t.x_scales[r]);
     for (int c = 0; c < 2; ++c) {
-      const __m256 scale = _mm256_mul_ps(x_scale, _mm256_loadu_ps(t.w_scales + 8 * c));
-      const __m256 sum = _mm256_cvtepi32_ps(Load(sums + r * kPanel + 8 * c));
-      StoreLanes(t.y + r * t.y_stride + 8 * c, _mm256_mul_ps(sum, scale), t.num_outputs - 8 * c);
+      const __m256 total = _mm256_load_ps(totals + r * kPanel + 8 * c);
+      StoreLanes(t.y + r * t.y_stride + 8 * c,
+                 _mm256_mul_ps(total, _mm256_loadu_ps(t.w_scales + 8 * c)), t.num_outputs - 8 * c);
     }
   }
 }
@@ -122,21 +135,22 @@ MSA_AVX2 void WidenRow(const int8_t* x, int64_t inputs, int16_t* out) {
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + k), Widen(x + k));
 }
 
-void MultiplyI8(const I8Panels& w, const RowActivations& x, int64_t begin, int64_t end,
+void MultiplyI8(const I8Panels& w, const QuantisedRows& x, int64_t begin, int64_t end,
                 MatrixView<float> y) {
   static constexpr auto kTiles = I8TileTable(std::make_integer_sequence<int, kI8TileRows>());
   thread_local std::vector<int16_t> wide;  // grows to kBlockRows of the widest matrix, once
   const int64_t inputs = w.inputs;
-  wide.resize(std::max<size_t>(wide.size(), std::min(kBlockRows, x.x.rows) * inputs));
-  for (int64_t block = 0; block < x.x.rows; block += kBlockRows) {
-    const int64_t rows = std::min(kBlockRows, x.x.rows - block);
-    for (int64_t i = 0; i < rows; ++i)
-      WidenRow(x.x.row(block + i).data(), inputs, wide.data() + i * inputs);
+  wide.resize(std::max<size_t>(wide.size(), std::min(kBlockRows, y.rows) * inputs));
+  for (int64_t first = 0; first < y.rows; first += kBlockRows) {
+    const int64_t last = std::min(first + kBlockRows, y.rows);
+    for (int64_t i = first; i < last; ++i)
+      WidenRow(x.q.row(i).data(), inputs, wide.data() + (i - first) * inputs);
     for (int64_t p = begin; p < end; ++p) {
-      for (int64_t i = 0; i < rows; i += kI8TileRows)
-        kTiles[std::min<int64_t>(kI8TileRows, rows - i) - 1](
-            {w.data + p * kPanel * inputs, inputs, wide.data() + i * inputs, x.scales + block + i,
-             w.scales + p * kPanel, y.data + (block + i) * y.stride + p * kPanel, y.stride,
+      for (int64_t i = first; i < last; i += kI8TileRows)
+        kTiles[std::min<int64_t>(kI8TileRows, last - i) - 1](
+            {w.data + p * kPanel * inputs, inputs, wide.data() + (i - first) * inputs,
+             x.scales.cols, x.scales.data + i * x.scales.stride, x.scales.stride,
+             w.scales + p * kPanel, y.data + i * y.stride + p * kPanel, y.stride,
              std::min(kPanel, w.outputs - p * kPanel)});
     }
   }
@@ -202,13 +216,14 @@ MSA_AVX2 inline void AddAsFloat(__m256i a, __m256i b, __m256* low, __m256* high)
 }
 
 template <int R>
-MSA_AVX2 void MultiplyI4Tile(const uint8_t* panel, int64_t inputs, const BlockActivations& x,
-                             int64_t row, float* y, int64_t y_stride, int64_t num_outputs) {
+MSA_AVX2 void MultiplyI4Tile(const uint8_t* panel, int64_t inputs, const QuantisedRows& x,
+                             MatrixView<const float> x_sums, int64_t row, float* y,
+                             int64_t y_stride, int64_t num_outputs) {
   const __m256i low_nibble = _mm256_set1_epi8(15);
   __m256 value[R][2];
 #pragma GCC unroll 2
   for (int r = 0; r < R; ++r) value[r][0] = value[r][1] = _mm256_setzero_ps();
-  const int8_t* xs = x.x.data + row * x.x.stride;
+  const int8_t* xs = x.q.data + row * x.q.stride;
   for (int64_t b = 0; b < inputs / kI4BlockInputs; ++b, panel += kI4BlockBytes) {
     __m256i sum[R][2];
 #pragma GCC unroll 2
@@ -220,7 +235,7 @@ MSA_AVX2 void MultiplyI4Tile(const uint8_t* panel, int64_t inputs, const BlockAc
       const __m256i high = _mm256_and_si256(_mm256_srli_epi16(both, 4), low_nibble);
 #pragma GCC unroll 2
       for (int r = 0; r < R; ++r) {
-        const int8_t* p = xs + r * x.x.stride + b * kI4BlockInputs + k;
+        const int8_t* p = xs + r * x.q.stride + b * kI4BlockInputs + k;
         sum[r][0] = _mm256_add_epi16(sum[r][0], _mm256_maddubs_epi16(low, BroadcastPair(p)));
         sum[r][1] = _mm256_add_epi16(
             sum[r][1], _mm256_maddubs_epi16(high, BroadcastPair(p + kI4BlockInputs / 2)));
@@ -232,7 +247,7 @@ MSA_AVX2 void MultiplyI4Tile(const uint8_t* panel, int64_t inputs, const BlockAc
       __m256 dot[2];
       AddAsFloat(sum[r][0], sum[r][1], &dot[0], &dot[1]);
       const __m256 x_scale = _mm256_set1_ps(x.scales.data[(row + r) * x.scales.stride + b]);
-      const __m256 x_sum = _mm256_set1_ps(x.sums.data[(row + r) * x.sums.stride + b]);
+      const __m256 x_sum = _mm256_set1_ps(x_sums.data[(row + r) * x_sums.stride + b]);
 #pragma GCC unroll 2
       for (int c = 0; c < 2; ++c) {
         const __m256 scale = _mm256_mul_ps(LoadF16(scales + 16 * c), x_scale);
@@ -248,13 +263,13 @@ MSA_AVX2 void MultiplyI4Tile(const uint8_t* panel, int64_t inputs, const BlockAc
       StoreLanes(y + r * y_stride + 8 * c, value[r][c], num_outputs - 8 * c);
 }
 
-void MultiplyI4(const I4Panels& w, const BlockActivations& x, int64_t begin, int64_t end,
-                MatrixView<float> y) {
+void MultiplyI4(const I4Panels& w, const QuantisedRows& x, MatrixView<const float> x_sums,
+                int64_t begin, int64_t end, MatrixView<float> y) {
   static constexpr std::array kTiles = {MultiplyI4Tile<1>, MultiplyI4Tile<2>};
   for (int64_t p = begin; p < end; ++p) {
-    for (int64_t i = 0; i < x.x.rows; i += kI4TileRows)
-      kTiles[std::min<int64_t>(kI4TileRows, x.x.rows - i) - 1](
-          w.data + p * I4PanelBytes(kPanel, w.inputs), w.inputs, x, i,
+    for (int64_t i = 0; i < y.rows; i += kI4TileRows)
+      kTiles[std::min<int64_t>(kI4TileRows, y.rows - i) - 1](
+          w.data + p * I4PanelBytes(kPanel, w.inputs), w.inputs, x, x_sums, i,
           y.data + i * y.stride + p * kPanel, y.stride, std::min(kPanel, w.outputs - p * kPanel));
   }
 }

@@ -1,8 +1,8 @@
 // Quantised products with AVX-512 VNNI: vpdpbusd adds four products of u8 and s8 to an int32.
 //
 // The weights are the unsigned operand (stored as w + 128), because the signed one can then be
-// activations as they lie in memory: sum (w + 128) a = sum w a + 128 sum a, and the sum of a row's
-// activations is subtracted once at the end. All exact: |sum| <= 255 * 127 * kMaxInputs < 2^31.
+// activations as they lie in memory: sum (w + 128) a = sum w a + 128 sum a, and accumulators start
+// at -128 times the sum of a block's activations.
 //
 // Intrinsics rather than Highway: Debian's 1.0.3 has no 8-bit dot product.
 
@@ -15,6 +15,7 @@
 #include <array>
 #include <cstring>
 #include <utility>
+#include <vector>
 
 #include "msa/base/dtype.h"
 #include "msa/kernels/quant_panels.h"
@@ -62,16 +63,19 @@ void UnpackI8(const uint8_t* panel, int64_t n, int64_t inputs, int8_t* row) {
     row[k] = static_cast<int8_t>(panel[(k / 4 * kPanel + n) * 4 + k % 4] - 128);
 }
 
-// 128 times the sum of a row.
-int32_t ShiftedSum(const int8_t* x, int64_t inputs) {
-  const __m512i ones = _mm512_set1_epi8(1);
-  __m512i sum = _mm512_setzero_si512();
-  int64_t k = 0;
-  for (; k + 64 <= inputs; k += 64) sum = _mm512_dpbusd_epi32(sum, ones, _mm512_loadu_si512(x + k));
-  if (k < inputs)
-    sum = _mm512_dpbusd_epi32(sum, ones,
-                              _mm512_maskz_loadu_epi8((uint64_t{1} << (inputs - k)) - 1, x + k));
-  return 128 * _mm512_reduce_add_epi32(sum);
+// -128 times the sum of each block of a row.
+void BlockSums(const int8_t* x, int64_t inputs, int32_t* sums) {
+  const __m256i shift = _mm256_set1_epi8(static_cast<char>(128));
+  for (int64_t k = 0; k < inputs; k += kI8ActivationBlock) {
+    __m256i sum = _mm256_setzero_si256();
+    for (int64_t j = k; j < std::min(k + kI8ActivationBlock, inputs); j += 32)
+      sum = _mm256_dpbusd_epi32(sum, shift,
+                                _mm256_loadu_si256(reinterpret_cast<const __m256i*>(x + j)));
+    __m128i half = _mm_add_epi32(_mm256_castsi256_si128(sum), _mm256_extracti128_si256(sum, 1));
+    half = _mm_add_epi32(half, _mm_shuffle_epi32(half, 0x4e));
+    half = _mm_add_epi32(half, _mm_shuffle_epi32(half, 0xb1));
+    *sums++ = -_mm_cvtsi128_si32(half);
+  }
 }
 
 struct I8Tile {
@@ -79,27 +83,32 @@ struct I8Tile {
   int64_t inputs;
   const int8_t* x;
   int64_t x_stride;
-  const int32_t* shifted_sums;  // [R]
-  const float* x_scales;        // [R]
-  const float* w_scales;        // [kPanel]
+  const int32_t* block_sums;  // [R, blocks]
+  int64_t num_blocks;
+  const float* x_scales;  // row r at x_scales + r * scales_stride
+  int64_t scales_stride;
+  const float* w_scales;  // [kPanel]
   float* y;
   int64_t y_stride;
   int64_t num_outputs;  // of this panel that exist
 };
 
-// Integer sums of a tile, [R, kPanel]. On its own, and out through memory: with the scaling in the
-// same function GCC 12 stores every accumulator in every round, at half the speed.
+// The integer sums of block `b`, [R, kPanel]. On its own, and out through memory: with arithmetic
+// on the sums in the same function GCC 12 stores every accumulator in every round, at half the
+// speed.
 template <int R>
-[[gnu::noinline]] void SumI8Tile(const I8Tile& t, int32_t* sums) {
+[[gnu::noinline]] void SumI8Block(const I8Tile& t, int64_t b, int32_t* sums) {
   __m512i sum[R][kVectors];
   const int8_t* x[R];
+  const int64_t begin = b * kI8ActivationBlock;
 #pragma GCC unroll 14
   for (int r = 0; r < R; ++r) {
-    x[r] = t.x + r * t.x_stride;
-    sum[r][0] = sum[r][1] = _mm512_setzero_si512();
+    x[r] = t.x + r * t.x_stride + begin;
+    sum[r][0] = sum[r][1] = _mm512_set1_epi32(t.block_sums[r * t.num_blocks + b]);
   }
-  const uint8_t* w = t.panel;
-  for (int64_t k = 0; k < t.inputs; k += 4, w += 4 * kPanel) {
+  const uint8_t* w = t.panel + begin * kPanel;
+  const int64_t count = std::min(kI8ActivationBlock, t.inputs - begin);
+  for (int64_t k = 0; k < count; k += 4, w += 4 * kPanel) {
     const __m512i w0 = _mm512_load_si512(w);
     const __m512i w1 = _mm512_load_si512(w + 64);
 #pragma GCC unroll 14
@@ -119,16 +128,22 @@ template <int R>
 template <int R>
 void MultiplyI8Tile(const I8Tile& t) {
   alignas(64) int32_t sums[R * kPanel];
-  SumI8Tile<R>(t, sums);
+  alignas(64) float totals[R * kPanel] = {};
+  for (int64_t b = 0; b < t.num_blocks; ++b) {
+    SumI8Block<R>(t, b, sums);
+    for (int r = 0; r < R; ++r) {
+      const __m512 scale = _mm512_set1_ps(t.x_scales[r * t.scales_stride + b]);
+      for (int i = r * kPanel; i < (r + 1) * kPanel; i += 16) {
+        const __m512 sum = _mm512_cvtepi32_ps(_mm512_load_si512(sums + i));
+        _mm512_store_ps(totals + i, _mm512_fmadd_ps(sum, scale, _mm512_load_ps(totals + i)));
+      }
+    }
+  }
   for (int r = 0; r < R; ++r) {
-    const __m512i shift = _mm512_set1_epi32(t.shifted_sums[r]);
-    const __m512 x_scale = _mm512_set1_ps(t.x_scales[r]);
     for (int c = 0; c < kVectors; ++c) {
-      const __m512i sum = _mm512_load_si512(sums + r * kPanel + 16 * c);
-      const __m512 scale = _mm512_mul_ps(x_scale, _mm512_loadu_ps(t.w_scales + 16 * c));
-      const __m512 value = _mm512_cvtepi32_ps(_mm512_sub_epi32(sum, shift));
+      const __m512 total = _mm512_load_ps(totals + r * kPanel + 16 * c);
       _mm512_mask_storeu_ps(t.y + r * t.y_stride + 16 * c, LanesBefore(t.num_outputs, c),
-                            _mm512_mul_ps(value, scale));
+                            _mm512_mul_ps(total, _mm512_loadu_ps(t.w_scales + 16 * c)));
     }
   }
 }
@@ -138,22 +153,23 @@ constexpr auto I8TileTable(std::integer_sequence<int, R...>) {
   return std::array<void (*)(const I8Tile&), sizeof...(R)>{MultiplyI8Tile<R + 1>...};
 }
 
-void MultiplyI8(const I8Panels& w, const RowActivations& x, int64_t begin, int64_t end,
+void MultiplyI8(const I8Panels& w, const QuantisedRows& x, int64_t begin, int64_t end,
                 MatrixView<float> y) {
   static constexpr auto kTiles = I8TileTable(std::make_integer_sequence<int, kI8TileRows>());
-  int32_t shifted_sums[kBlockRows];
-  for (int64_t block = 0; block < x.x.rows; block += kBlockRows) {
-    const int64_t rows = std::min(kBlockRows, x.x.rows - block);
-    const MatrixView<const int8_t> xs(x.x.data + block * x.x.stride, rows, x.x.cols, x.x.stride);
-    for (int64_t i = 0; i < rows; ++i) shifted_sums[i] = ShiftedSum(xs.row(i).data(), w.inputs);
+  const int64_t blocks = x.scales.cols;
+  thread_local std::vector<int32_t> sums;  // grows to kBlockRows of the widest matrix, once
+  sums.resize(std::max<size_t>(sums.size(), std::min(kBlockRows, y.rows) * blocks));
+  for (int64_t first = 0; first < y.rows; first += kBlockRows) {
+    const int64_t last = std::min(first + kBlockRows, y.rows);
+    for (int64_t i = first; i < last; ++i)
+      BlockSums(x.q.row(i).data(), w.inputs, sums.data() + (i - first) * blocks);
     for (int64_t p = begin; p < end; ++p) {
-      for (int64_t i = 0; i < rows; i += kI8TileRows) {
-        const int64_t tile_rows = std::min<int64_t>(kI8TileRows, rows - i);
-        kTiles[tile_rows - 1]({w.data + p * kPanel * w.inputs, w.inputs, xs.data + i * xs.stride,
-                               xs.stride, shifted_sums + i, x.scales + block + i,
-                               w.scales + p * kPanel, y.data + (block + i) * y.stride + p * kPanel,
-                               y.stride, std::min(kPanel, w.outputs - p * kPanel)});
-      }
+      for (int64_t i = first; i < last; i += kI8TileRows)
+        kTiles[std::min<int64_t>(kI8TileRows, last - i) - 1](
+            {w.data + p * kPanel * w.inputs, w.inputs, x.q.data + i * x.q.stride, x.q.stride,
+             sums.data() + (i - first) * blocks, blocks, x.scales.data + i * x.scales.stride,
+             x.scales.stride, w.scales + p * kPanel, y.data + i * y.stride + p * kPanel, y.stride,
+             std::min(kPanel, w.outputs - p * kPanel)});
     }
   }
 }
@@ -201,8 +217,9 @@ inline __m512 LoadF16(const uint8_t* p) {
 }
 
 template <int R>
-void MultiplyI4Tile(const uint8_t* panel, int64_t inputs, const BlockActivations& x, int64_t row,
-                    float* y, int64_t y_stride, int64_t num_outputs) {
+void MultiplyI4Tile(const uint8_t* panel, int64_t inputs, const QuantisedRows& x,
+                    MatrixView<const float> x_sums, int64_t row, float* y, int64_t y_stride,
+                    int64_t num_outputs) {
   const __m512i low_nibble = _mm512_set1_epi8(15);
   __m512 value[R][kVectors];
   const int8_t* xs[R];
@@ -210,7 +227,7 @@ void MultiplyI4Tile(const uint8_t* panel, int64_t inputs, const BlockActivations
 #pragma GCC unroll 6
   for (int r = 0; r < R; ++r) {
     value[r][0] = value[r][1] = _mm512_setzero_ps();
-    xs[r] = x.x.data + (row + r) * x.x.stride;
+    xs[r] = x.q.data + (row + r) * x.q.stride;
   }
   for (int64_t b = 0; b < inputs / kI4BlockInputs; ++b, panel += kI4BlockBytes) {
     __m512i sum[R][kVectors];
@@ -248,7 +265,7 @@ void MultiplyI4Tile(const uint8_t* panel, int64_t inputs, const BlockActivations
 #pragma GCC unroll 6
       for (int r = 0; r < R; ++r) {
         const __m512 x_scale = _mm512_set1_ps(x.scales.data[(row + r) * x.scales.stride + b]);
-        const __m512 x_sum = _mm512_set1_ps(x.sums.data[(row + r) * x.sums.stride + b]);
+        const __m512 x_sum = _mm512_set1_ps(x_sums.data[(row + r) * x_sums.stride + b]);
         value[r][c] = _mm512_fmadd_ps(_mm512_mul_ps(scale, x_scale), _mm512_cvtepi32_ps(sum[r][c]),
                                       value[r][c]);
         value[r][c] = _mm512_fmadd_ps(minimum, x_sum, value[r][c]);
@@ -270,15 +287,15 @@ constexpr auto I4TileTable(std::integer_sequence<int, R...>) {
   return std::array{MultiplyI4Tile<R + 1>...};
 }
 
-void MultiplyI4(const I4Panels& w, const BlockActivations& x, int64_t begin, int64_t end,
-                MatrixView<float> y) {
+void MultiplyI4(const I4Panels& w, const QuantisedRows& x, MatrixView<const float> x_sums,
+                int64_t begin, int64_t end, MatrixView<float> y) {
   static constexpr auto kTiles = I4TileTable(std::make_integer_sequence<int, kI4TileRows>());
-  for (int64_t block = 0; block < x.x.rows; block += kBlockRows) {
-    const int64_t block_end = std::min(block + kBlockRows, x.x.rows);
+  for (int64_t block = 0; block < y.rows; block += kBlockRows) {
+    const int64_t block_end = std::min(block + kBlockRows, y.rows);
     for (int64_t p = begin; p < end; ++p) {
       for (int64_t i = block; i < block_end; i += kI4TileRows)
         kTiles[std::min<int64_t>(kI4TileRows, block_end - i) - 1](
-            w.data + p * I4PanelBytes(kPanel, w.inputs), w.inputs, x, i,
+            w.data + p * I4PanelBytes(kPanel, w.inputs), w.inputs, x, x_sums, i,
             y.data + i * y.stride + p * kPanel, y.stride, std::min(kPanel, w.outputs - p * kPanel));
     }
   }

@@ -8,12 +8,16 @@
 namespace msa {
 namespace {
 
-void Quantise(const float* x, int64_t n, int8_t* q, float* scale) {
-  float max = 0;
-  for (int64_t i = 0; i < n; ++i) max = std::max(max, std::abs(x[i]));
-  const float inverse = max < kZeroRow ? 0 : 127 / max;
-  *scale = max < kZeroRow ? 0 : max / 127;
-  for (int64_t i = 0; i < n; ++i) q[i] = static_cast<int8_t>(std::nearbyint(x[i] * inverse));
+void Quantise(const float* x, int64_t n, int64_t block, int8_t* q, float* scales) {
+  for (int64_t begin = 0; begin < n; begin += block) {
+    const int64_t end = std::min(begin + block, n);
+    float max = 0;
+    for (int64_t i = begin; i < end; ++i) max = std::max(max, std::abs(x[i]));
+    const float inverse = max < kZeroBlock ? 0 : 127 / max;
+    *scales++ = max < kZeroBlock ? 0 : max / 127;
+    for (int64_t i = begin; i < end; ++i)
+      q[i] = static_cast<int8_t>(std::nearbyint(x[i] * inverse));
+  }
 }
 
 void RmsNorm(const float* x, const float* weight, int64_t n, float epsilon, float* y) {

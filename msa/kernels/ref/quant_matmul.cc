@@ -1,6 +1,7 @@
 // Quantised products as plain loops: a panel is one output row, in the order of the inputs.
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 
 #include "msa/base/dtype.h"
@@ -17,14 +18,18 @@ void UnpackI8(const uint8_t* panel, int64_t, int64_t inputs, int8_t* row) {
   std::memcpy(row, panel, inputs);
 }
 
-void MultiplyI8(const I8Panels& w, const RowActivations& x, int64_t begin, int64_t end,
+void MultiplyI8(const I8Panels& w, const QuantisedRows& x, int64_t begin, int64_t end,
                 MatrixView<float> y) {
-  for (int64_t i = 0; i < x.x.rows; ++i) {
+  for (int64_t i = 0; i < y.rows; ++i) {
     for (int64_t n = begin; n < end; ++n) {
       const int8_t* row = reinterpret_cast<const int8_t*>(w.data) + n * w.inputs;
-      int32_t sum = 0;
-      for (int64_t k = 0; k < w.inputs; ++k) sum += x.x.row(i)[k] * row[k];
-      y.row(i)[n] = static_cast<float>(sum) * (x.scales[i] * w.scales[n]);
+      float total = 0;
+      for (int64_t k = 0; k < w.inputs; k += x.block) {
+        int32_t sum = 0;
+        for (int64_t j = k; j < std::min(k + x.block, w.inputs); ++j) sum += x.q.row(i)[j] * row[j];
+        total = std::fma(static_cast<float>(sum), x.scales.row(i)[k / x.block], total);
+      }
+      y.row(i)[n] = total * w.scales[n];
     }
   }
 }
@@ -71,9 +76,9 @@ void DequantiseI4(const uint8_t* panel, int64_t, int64_t inputs, float* row) {
   }
 }
 
-void MultiplyI4(const I4Panels& w, const BlockActivations& x, int64_t begin, int64_t end,
-                MatrixView<float> y) {
-  for (int64_t i = 0; i < x.x.rows; ++i) {
+void MultiplyI4(const I4Panels& w, const QuantisedRows& x, MatrixView<const float> x_sums,
+                int64_t begin, int64_t end, MatrixView<float> y) {
+  for (int64_t i = 0; i < y.rows; ++i) {
     for (int64_t n = begin; n < end; ++n) {
       const uint8_t* panel = w.data + n * I4PanelBytes(1, w.inputs);
       double sum = 0;
@@ -81,9 +86,9 @@ void MultiplyI4(const I4Panels& w, const BlockActivations& x, int64_t begin, int
         const Block block = ReadBlock(panel + b * kBlockBytes);
         int32_t dot = 0;
         for (int64_t j = 0; j < kI4BlockInputs; ++j)
-          dot += x.x.row(i)[b * kI4BlockInputs + j] * block.q[j];
+          dot += x.q.row(i)[b * kI4BlockInputs + j] * block.q[j];
         sum += static_cast<double>(block.scale) * x.scales.row(i)[b] * dot +
-               static_cast<double>(block.minimum) * x.sums.row(i)[b];
+               static_cast<double>(block.minimum) * x_sums.row(i)[b];
       }
       y.row(i)[n] = static_cast<float>(sum);
     }
