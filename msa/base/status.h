@@ -83,7 +83,7 @@ class [[nodiscard]] Result {
  public:
   Result(Status status) : status_(std::move(status)) {
     MSA_CHECK(!status_.ok());
-  }                                              // NOLINT: implicit
+  }  // NOLINT: implicit
   Result(T value) : value_(std::move(value)) {}  // NOLINT: implicit
   template <class U>
     requires std::is_convertible_v<U&&, T>
