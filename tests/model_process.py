@@ -1,6 +1,7 @@
 """msa_model_tool as a Python object; its protocol is in tests/tools/model_tool.cc."""
 
 import json
+import os
 import subprocess
 
 import numpy as np
@@ -17,6 +18,7 @@ class ModelProcess:
         tool = build_dir / "bin" / "msa_model_tool"
         assert tool.is_file(), f"{tool} is not built"
         options.setdefault("weights", "f32")
+        options.setdefault("device", os.environ.get("MSA_TEST_DEVICE", "cpu"))
         options.setdefault("threads", 1)  # models this small only lose by more
         self.process = subprocess.Popen([tool, str(path), json.dumps(options)],
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE)
