@@ -53,6 +53,11 @@ class TextStream {
         return false;
       }
     }
+    if (const size_t repeated = RepeatedBytes(); repeated > 0) {
+      text_.resize(text_.size() - repeated);
+      given_ = std::min(given_, text_.size());
+      return false;
+    }
     Give(text_.size() - HeldBack());
     return true;
   }
@@ -64,6 +69,18 @@ class TextStream {
   }
 
  private:
+  // Length of the last stretch of text if it stands twice in a row: a small model that draws the
+  // likeliest token each time falls into such loops and never leaves them.
+  size_t RepeatedBytes() const {
+    constexpr size_t kShortest = 24;  // "New York, New York" is no loop
+    constexpr size_t kLongest = 300;
+    const std::string_view text = text_;
+    for (size_t n = kShortest; n <= std::min(kLongest, text.size() / 2); ++n) {
+      if (text.substr(text.size() - n) == text.substr(text.size() - 2 * n, n)) return n;
+    }
+    return 0;
+  }
+
   // Bytes at the end that may be an unfinished character or stop string.
   size_t HeldBack() const {
     size_t held = 0;
