@@ -84,6 +84,14 @@ Result<Catalog> OpenForReading(FileSystem& fs, const BankLayout& layout, bool re
                             catalog.status().message());
 }
 
+// The catalog may be ahead of the head (a writer stopped between the two), never behind it.
+Status CheckAgainstHead(const std::string& path, const Head& catalog, const Head& head) {
+  if (catalog.commit_number > head.commit_number || catalog == head) return OkStatus();
+  return DataLoss(path + ": the catalog is at commit " + std::to_string(catalog.commit_number) +
+                  ", head says " + std::to_string(head.commit_number) +
+                  "; the newest commits were lost or rolled back");
+}
+
 Status VerifyFile(BankCore& core, const Catalog::FileRow& row) {
   const std::string path = core.layout.File(row.kind, row.id);
   const auto file = core.fs.Open(path, OpenMode::kRead);
@@ -191,6 +199,11 @@ Result<std::unique_ptr<Bank>> Bank::Create(const std::string& path, const BankOp
 }
 
 Result<std::unique_ptr<Bank>> Bank::Open(const std::string& path, FileSystem& fs) {
+  MSA_ASSIGN_OR_RETURN(auto core, OpenCore(path, fs));
+  return std::unique_ptr<Bank>(std::make_unique<BankImpl>(std::move(core)));
+}
+
+Result<std::shared_ptr<BankCore>> OpenCore(const std::string& path, FileSystem& fs) {
   const BankLayout layout{path};
   MSA_ASSIGN_OR_RETURN(const BankIdentity identity, ReadIdentity(fs, layout));
   auto core = std::make_shared<BankCore>(layout, identity, fs);
@@ -204,18 +217,12 @@ Result<std::unique_ptr<Bank>> Bank::Open(const std::string& path, FileSystem& fs
   if (!catalog.ok()) return catalog.status().WithContext(layout.catalog());
   core->catalog = *std::move(catalog);
   MSA_ASSIGN_OR_RETURN(const CatalogState state, core->catalog->ReadState());
-  const bool behind = state.head.commit_number < head.commit_number;
-  if (behind || (state.head.commit_number == head.commit_number && state.head != head)) {
-    return DataLoss(path + ": the catalog is at commit " +
-                    std::to_string(state.head.commit_number) + ", head says " +
-                    std::to_string(head.commit_number) +
-                    "; the newest commits were lost or rolled back");
-  }
+  MSA_RETURN_IF_ERROR(CheckAgainstHead(path, state.head, head));
   if (core->reader_record.held()) {
     MSA_RETURN_IF_ERROR(core->reader_record.ConfirmEpoch(state.head.erase_epoch));
   }
   MSA_RETURN_IF_ERROR(VerifyFiles(*core));
-  return std::unique_ptr<Bank>(std::make_unique<BankImpl>(std::move(core)));
+  return core;
 }
 
 }  // namespace msa

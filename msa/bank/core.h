@@ -112,4 +112,7 @@ struct BankCore {
   std::optional<Catalog> catalog;
 };
 
+// What Bank::Open does.
+Result<std::shared_ptr<BankCore>> OpenCore(const std::string& path, FileSystem& fs);
+
 }  // namespace msa
