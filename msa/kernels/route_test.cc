@@ -213,7 +213,7 @@ TEST(RouteTopK, EqualsReferenceExactlyOnIntegers) {
       for (int64_t num_passages : {0, 1, 5, 6, 7, 12, 17, 61}) {
         const Passages passages = MakePassages(num_passages, 3, dim, 1, Integers(8, 2));
         const KeyRows run = passages.All(dtype);
-        for (int64_t tokens : {1, 2, 3, 4, 7, 8, 9, 15, 16, 17, 31, 32, 33, 49}) {
+        for (int64_t tokens : {1, 2, 3, 4, 6, 7, 8, 9, 15, 16, 17, 31, 32, 33, 49}) {
           const Question question = OneQuestion(IntegerQueries(tokens, dim, 3), dim);
           const auto expected = Route({run.view()}, question, 5, Isa::kReference);
           for (Isa isa : SupportedIsas())
@@ -332,8 +332,10 @@ TEST(RouteTopK, CutAndOrderOfRunsAndThreadsChangeNothing) {
         const auto expected = Route({whole.view()}, question, 20, isa);
         for (int threads : {1, 2, 5}) {
           ThreadPool pool(threads);
-          EXPECT_EQ(Route(views, question, 20, isa, &pool), expected)
-              << Describe(isa, dtype) << " threads " << threads;
+          // Often, because a thread that is slow to wake finds no piece left.
+          for (int i = 0; i < (isa == Isa::kReference ? 1 : 30); ++i)
+            ASSERT_EQ(Route(views, question, 20, isa, &pool), expected)
+                << Describe(isa, dtype) << " threads " << threads;
         }
       }
     }

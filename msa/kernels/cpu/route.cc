@@ -108,9 +108,9 @@ int16_t QuantiseElement(float x, float scale) {
 }
 
 // Lays the tokens out as RouteQueries says.
-RouteQueries PrepareQueries(MatrixView<const float> queries, int64_t kernel_lanes,
+RouteQueries PrepareQueries(MatrixView<const float> queries, const RouteBlockKernel& kernel,
                             const Workspace& space) {
-  const int64_t lanes = queries.rows <= kRouteRowTokens ? 1 : kernel_lanes;
+  const int64_t lanes = queries.rows <= kernel.max_row_tokens ? 1 : kernel.lanes;
   const RouteQueries out = {.num_tokens = queries.rows,
                             .key_dim = queries.cols,
                             .lanes = lanes,
@@ -299,7 +299,7 @@ void RouteTopK(std::span<const RouterKeysView> runs, MatrixView<const float> que
   std::align(Carver::kAlignment, 1, base, space_bytes);
   Carver carver(static_cast<std::byte*>(base));
   const Workspace space(carver, queries.rows, queries.cols, num_questions, k, num_threads);
-  const RouteQueries prepared = PrepareQueries(queries, kernel.lanes, space);
+  const RouteQueries prepared = PrepareQueries(queries, kernel, space);
 
   const Router router(runs, prepared, token_begin, kernel, space);
   for (int i = 0; i < num_threads; ++i) router.StartThread(space.threads[i], k);

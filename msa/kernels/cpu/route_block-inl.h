@@ -8,13 +8,22 @@ namespace {
 
 // Tokens by rows -----------------------------------------------------------------------------
 
-// Unreduced dot product of one key row: kLanes partial sums. One accumulator suffices: rows are
-// independent, and the processor runs several at once.
+// Unreduced dot product of one key row: kLanes partial sums. One accumulator suffices, because the
+// processor runs several rows at once. Rows are read strictly one after another by one loop: two or
+// four at a time, or a loop unrolled over rows, lose the hardware prefetcher (Zen 4, f32: 10 and 15
+// GB/s a core instead of 22, and software prefetch brings nothing back). Four vectors a step,
+// because the exit of a shorter loop is mispredicted once a row.
 template <class V, class Key>
 inline typename V::F PartialDot(const Key* key, const float* query, int64_t dim) {
   typename V::F sum = V::ZeroF();
-  for (int64_t e = 0; e < dim; e += V::kLanes)
-    sum = V::MulAdd(sum, V::LoadKeys(key + e), V::Load(query + e));
+  constexpr int64_t kStep = 4 * V::kLanes;
+  int64_t e = 0;
+  for (; e + kStep <= dim; e += kStep) {
+#pragma GCC unroll 4
+    for (int64_t i = e; i < e + kStep; i += V::kLanes)
+      sum = V::MulAdd(sum, V::LoadKeys(key + i), V::Load(query + i));
+  }
+  for (; e < dim; e += V::kLanes) sum = V::MulAdd(sum, V::LoadKeys(key + e), V::Load(query + e));
   return sum;
 }
 template <class V>
@@ -34,7 +43,7 @@ inline typename V::I PartialDot(const int8_t* key, const int16_t* query, int64_t
 template <class V, class Key, class Query>
 inline auto DotRows(const Key* key, int64_t stride, int64_t last, const Query* query, int64_t dim) {
   decltype(PartialDot<V>(key, query, dim)) partial[V::kLanes];
-#pragma GCC unroll 16
+#pragma GCC unroll 1
   for (int64_t i = 0; i < V::kLanes; ++i)
     partial[i] = PartialDot<V>(key + std::min(i, last) * stride, query, dim);
   return V::SumEach(partial);

@@ -15,12 +15,9 @@ namespace msa {
 inline constexpr int64_t kRouteBlockRows = 48;
 inline constexpr int64_t kRouteMaxTileRows = 12;
 
-// Up to this many tokens each one runs along the key ("rows": E products end in one sum); more are
-// held side by side in lanes, so that a loaded key element meets 16 or 32 tokens at once. With 3
-// tokens both are still bound by reading f32 keys on Zen 4; with 4, lanes win on int8.
-inline constexpr int64_t kRouteRowTokens = 3;
-
-// Query tokens in the layouts the kernels read. `units` of 32 bits: one f32, or two int16.
+// Query tokens in the layouts the kernels read. A few tokens each run along the key ("by rows": E
+// products end in one sum); more are held side by side in lanes, so that a loaded key element meets
+// 8 to 32 tokens at once. `units` of 32 bits: one f32, or two int16.
 //   by rows:  [tokens][E]
 //   in lanes: [groups][units][lanes], tokens padded with zeros to whole groups
 //
@@ -52,7 +49,8 @@ using ScoreRouteBlock = uint64_t (*)(const RouteQueries& queries, const RouterKe
 
 struct RouteBlockKernel {
   ScoreRouteBlock score;
-  int64_t lanes;  // tokens of a group
+  int64_t lanes;           // tokens of a group
+  int64_t max_row_tokens;  // more tokens than this go into lanes
 };
 
 extern const RouteBlockKernel kRouteBlockAvx2;
