@@ -38,6 +38,29 @@ Recall Compare(const KeySet& exact, const KeySet& coarse, MatrixView<const float
   return recall;
 }
 
+std::vector<float> SubtractMean(MatrixView<const float> rows) {
+  std::vector<double> mean(static_cast<size_t>(rows.cols));
+  for (int64_t r = 0; r < rows.rows; ++r)
+    for (int64_t e = 0; e < rows.cols; ++e)
+      mean[e] += rows.row(r)[e] / static_cast<double>(rows.rows);
+  std::vector<float> out;
+  for (int64_t r = 0; r < rows.rows; ++r)
+    for (int64_t e = 0; e < rows.cols; ++e)
+      out.push_back(static_cast<float>(rows.row(r)[e] - mean[e]));
+  return out;
+}
+
+void Report(const Recall& recall, DType dtype, bool centred, int64_t latents,
+            MatrixView<const float> queries, int64_t k) {
+  std::printf(
+      "{\"bench\": \"route_recall\", \"dtype\": \"%s\", \"centred\": %s, \"isa\": \"%s\", "
+      "\"latents\": %ld, \"dim\": %ld, \"questions\": %ld, \"k\": %ld, \"recall\": %.4f, "
+      "\"worst\": %ld}\n",
+      std::string(DTypeName(dtype)).c_str(), centred ? "true" : "false",
+      std::string(IsaName(BestIsa())).c_str(), latents, queries.cols, queries.rows, k,
+      static_cast<double>(recall.found) / static_cast<double>(recall.wanted), recall.worst);
+}
+
 Status Run(const std::string& keys_path, const std::string& queries_path, int64_t dim, int64_t k) {
   MSA_ASSIGN_OR_RETURN(const std::vector<float> keys, ReadRows(keys_path, dim));
   MSA_ASSIGN_OR_RETURN(const std::vector<float> queries, ReadRows(queries_path, dim));
@@ -48,14 +71,13 @@ Status Run(const std::string& keys_path, const std::string& queries_path, int64_
     return InvalidArgument(keys_path + ": " + std::to_string(key_rows.rows) +
                            " keys, fewer than k = " + std::to_string(k));
   const KeySet exact(key_rows, DType::kF32, 1);
-  for (const DType dtype : {DType::kBF16, DType::kF16, DType::kI8}) {
-    const Recall recall = Compare(exact, KeySet(key_rows, dtype, 1), query_rows, k);
-    std::printf(
-        "{\"bench\": \"route_recall\", \"dtype\": \"%s\", \"isa\": \"%s\", \"latents\": %ld, "
-        "\"dim\": %ld, \"questions\": %ld, \"k\": %ld, \"recall\": %.4f, \"worst\": %ld}\n",
-        std::string(DTypeName(dtype)).c_str(), std::string(IsaName(BestIsa())).c_str(),
-        key_rows.rows, dim, query_rows.rows, k,
-        static_cast<double>(recall.found) / static_cast<double>(recall.wanted), recall.worst);
+  const std::vector<float> centred = SubtractMean(key_rows);
+  for (const bool centre : {false, true}) {
+    for (const DType dtype : {DType::kBF16, DType::kF16, DType::kI8}) {
+      const MatrixView<const float> rows(centre ? centred.data() : keys.data(), key_rows.rows, dim);
+      Report(Compare(exact, KeySet(rows, dtype, 1), query_rows, k), dtype, centre, exact.num_rows(),
+             query_rows, k);
+    }
   }
   return {};
 }
