@@ -3,6 +3,23 @@
 #include <nlohmann/json.hpp>
 
 namespace msa {
+namespace {
+
+// Path of the model that latents were made with.
+std::string MadeWith(const EncodingStats& encoding) {
+  const auto config = nlohmann::json::parse(encoding.info.config_json, nullptr, false);
+  return config.is_object() ? config.value("model_path", std::string("PATH")) : "PATH";
+}
+
+Status AnotherModel(const std::string& bank_path, const EncodingStats& encoding,
+                    const std::string& model_path, const std::string& detail) {
+  return FailedPrecondition(
+      bank_path + " was made with another model or adapter (" + MadeWith(encoding) +
+      ", fingerprint " + encoding.info.fingerprint.substr(0, 12) + ") than " + model_path + " (" +
+      detail + "); give --model " + MadeWith(encoding) + ", or add to a new bank");
+}
+
+}  // namespace
 
 Engine::Engine(std::unique_ptr<Bank> bank, EngineOptions options)
     : bank_(std::move(bank)), options_(std::move(options)) {}
@@ -43,8 +60,14 @@ Result<MemoryModel*> Engine::Model() {
   if (!encodings.empty()) {
     MSA_ASSIGN_OR_RETURN(memory, MemoryConfig::FromJson(encodings.back().info.config_json));
   }
-  MSA_ASSIGN_OR_RETURN(
-      model_, MemoryModel::Load(options_.model_path, options_.adapter_path, memory, options_.load));
+  auto model = MemoryModel::Load(options_.model_path, options_.adapter_path, memory, options_.load);
+  // The layers that the bank's latents come from need not exist in this model.
+  if (model.status().code() == StatusCode::kInvalidArgument && !encodings.empty() &&
+      MadeWith(encodings.back()) != options_.model_path) {
+    return AnotherModel(bank_->path(), encodings.back(), options_.model_path,
+                        model.status().message());
+  }
+  MSA_ASSIGN_OR_RETURN(model_, std::move(model));
   return model_.get();
 }
 
@@ -76,14 +99,8 @@ Result<EncodingId> Engine::FindEncoding(const Snapshot& snapshot) {
   for (const EncodingStats& encoding : encodings) {
     if (encoding.info.fingerprint == model->fingerprint()) return encoding.info.id;
   }
-  const auto config = nlohmann::json::parse(encodings.back().info.config_json, nullptr, false);
-  const std::string made_with =
-      config.is_object() ? config.value("model_path", std::string("another model")) : "?";
-  return FailedPrecondition(
-      bank_->path() + " was made with another model or adapter (" + made_with + ", fingerprint " +
-      encodings.back().info.fingerprint.substr(0, 12) + "), and " + options_.model_path +
-      " has fingerprint " + model->fingerprint().substr(0, 12) + "; give --model " + made_with +
-      ", or add to a new bank");
+  return AnotherModel(bank_->path(), encodings.back(), options_.model_path,
+                      "fingerprint " + model->fingerprint().substr(0, 12));
 }
 
 Result<ChatFamily> Engine::Family() {
