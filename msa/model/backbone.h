@@ -39,7 +39,8 @@ struct BackboneConfig {
 
 // How weights stay in memory, and so how products are computed.
 enum class WeightMode {
-  kAuto,  // CPU: kI8 below 10^9 parameters, else what the file holds; CUDA: bf16
+  kAuto,  // CPU: kI8 below 10^9 parameters, else what the file holds; kF32 if the integer kernels
+          // do not take the model's sizes; CUDA: bf16
   kF32,
   kBF16,
   kI8,  // kernels/quant_matmul.h, CPU only

@@ -12,9 +12,15 @@ namespace {
 
 constexpr int64_t kSmallModel = 1'000'000'000;
 
+// Whether the integer kernels take every matrix: inputs in multiples of 32.
+bool FitsIntegerKernels(const BackboneConfig& c) {
+  return c.hidden_size % 32 == 0 && c.intermediate_size % 32 == 0 && c.query_size() % 32 == 0;
+}
+
 WeightMode ChooseMode(WeightMode mode, const WeightSource& source, const std::string& device) {
   if (mode != WeightMode::kAuto) return mode;
   if (device != "cpu") return WeightMode::kBF16;
+  if (!FitsIntegerKernels(source.config())) return WeightMode::kF32;
   if (source.config().num_parameters() < kSmallModel) return WeightMode::kI8;
   if (source.matrix_bits() <= 6) return WeightMode::kI4;
   return source.matrix_bits() <= 8 ? WeightMode::kI8 : WeightMode::kBF16;
