@@ -61,11 +61,12 @@ Status CheckFinite(MatrixView<const float> weights) {
   return OkStatus();
 }
 
-// Calls f(begin, end) over [0, panels): in one piece without a pool; else in four pieces a thread,
-// so that a core which is busy elsewhere holds up an eighth of a product and not half.
+// Calls f(begin, end) over [0, panels): in one piece without a pool; else in two pieces a thread,
+// so that a core which is busy elsewhere holds up a quarter of a product of two threads and not
+// half. (One row of 960x576, 2 threads, Zen 4: 19.3 us in 4 pieces, 19.9 in 8, 22.1 in 16.)
 void ForPanels(int64_t panels, ThreadPool* pool, FunctionRef<void(int64_t, int64_t)> f) {
   if (pool == nullptr) return f(0, panels);
-  pool->ParallelFor(panels, CeilDivide(panels, 4 * pool->num_threads()),
+  pool->ParallelFor(panels, CeilDivide(panels, 2 * pool->num_threads()),
                     [&](int64_t begin, int64_t end, int) { f(begin, end); });
 }
 
