@@ -10,6 +10,8 @@
 // in turns: each line "DTYPE LATENTS TOKENS" on standard input is one sample, answered by one line.
 // MSA_ISA chooses the kernels.
 
+#include <time.h>
+
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -107,6 +109,12 @@ double SecondsOf(FunctionRef<void()> f) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
+double CpuSeconds() {
+  timespec now;
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) * 1e-9;
+}
+
 double Quantile(std::vector<double> values, double q) {
   std::ranges::sort(values);
   return values[static_cast<size_t>(q * static_cast<double>(values.size() - 1) + 0.5)];
@@ -149,15 +157,17 @@ class Bench {
 
   struct Timed {
     double seconds;
-    double floor;  // bytes per second, just before
+    double cpu_seconds;  // of all threads
+    double floor;        // bytes per second, just before
     std::vector<RouteHit> hits;
   };
   Timed Sample(DType dtype, int64_t latents, int64_t tokens) {
     const KeySet& keys = Keys(dtype, latents);
     Question question({queries_.data(), tokens, options_.dim}, options_.k, &pool_);
     const double floor = floor_.BytesPerSecond();
-    Timed timed = {.seconds = 0, .floor = floor, .hits = {}};
+    Timed timed = {.seconds = 0, .cpu_seconds = CpuSeconds(), .floor = floor, .hits = {}};
     timed.seconds = SecondsOf([&] { timed.hits = question.Route(keys.View(), BestIsa()); });
+    timed.cpu_seconds = CpuSeconds() - timed.cpu_seconds;
     return timed;
   }
 
@@ -220,8 +230,11 @@ class Bench {
     std::string dtype;
     for (int64_t latents, tokens; std::cin >> dtype >> latents >> tokens;) {
       const Timed timed = Sample(ParseDType(dtype).value(), latents, tokens);
-      std::printf("{\"seconds\": %.9f, \"read_gb_s\": %.2f, \"isa\": \"%s\", \"passages\": [",
-                  timed.seconds, timed.floor / 1e9, std::string(IsaName(BestIsa())).c_str());
+      std::printf(
+          "{\"seconds\": %.9f, \"cpu_seconds\": %.9f, \"read_gb_s\": %.2f, \"isa\": \"%s\", "
+          "\"passages\": [",
+          timed.seconds, timed.cpu_seconds, timed.floor / 1e9,
+          std::string(IsaName(BestIsa())).c_str());
       for (size_t i = 0; i < timed.hits.size(); ++i)
         std::printf("%s%ld", i == 0 ? "" : ", ", timed.hits[i].passage.value);
       std::printf("]}\n");
