@@ -46,8 +46,15 @@ void AnswerOptions::AddAnswer(CLI::App& command) {
   command.add_option("--read", read_, "What the model reads: original text, latents, or both")
       ->check(CLI::IsMember({"text", "latents", "both"}))
       ->capture_default_str();
-  command.add_option("--read-passages", ask.read_passages, "Passages whose text the model reads")
+  command
+      .add_option("--read-passages", ask.read_passages,
+                  "How many passages, or stretches of them, the model reads")
       ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+  command
+      .add_option("--read-sentences", ask.read_sentences,
+                  "Sentences of each that it reads; 0: the whole passage")
+      ->check(CLI::Range(0, 1000))
       ->capture_default_str();
   command.add_option("--max-tokens", ask.max_tokens, "Longest answer")
       ->check(CLI::Range(1, 1 << 20))

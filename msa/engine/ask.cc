@@ -18,6 +18,20 @@ double SecondsSince(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
+// Runs of white space as one space: line ends of the original layout only distract.
+std::string OneLine(std::string_view text) {
+  std::string line;
+  for (const char c : text) {
+    const bool space = c == ' ' || c == '\n' || c == '\t' || c == '\r' || c == '\f';
+    if (!space) {
+      line += c;
+    } else if (!line.empty() && line.back() != ' ') {
+      line += ' ';
+    }
+  }
+  return line;
+}
+
 // The wording that a 135M model follows best among those tried: it copies a phrase instead of
 // reciting what it half remembers.
 std::vector<ChatMessage> BuildPrompt(std::string_view question,
@@ -27,7 +41,10 @@ std::vector<ChatMessage> BuildPrompt(std::string_view question,
   messages.insert(messages.end(), history.begin(), history.end());
   std::string user;
   if (!texts.empty()) user += "Context:\n";
-  for (const Retrieved& passage : texts) user += passage.title + "\n" + passage.text + "\n\n";
+  // The best last: nearest the question.
+  for (auto text = texts.rbegin(); text != texts.rend(); ++text) {
+    user += text->title + ": " + OneLine(text->text) + "\n\n";
+  }
   user += texts.empty() ? std::string(question)
                         : "Question: " + std::string(question) +
                               "\nAnswer with a short phrase from the context.";
@@ -120,10 +137,41 @@ std::string_view Trim(std::string_view text) {
   return text.substr(begin, text.find_last_not_of(kSpace) - begin + 1);
 }
 
+// `passage` narrowed to bytes [begin, end) of its text.
+Retrieved Narrow(Retrieved passage, const Support& span) {
+  passage.text = passage.text.substr(static_cast<size_t>(span.begin),
+                                     static_cast<size_t>(span.end - span.begin));
+  passage.end = passage.begin + span.end;
+  passage.begin += span.begin;
+  return passage;
+}
+
+std::vector<SourcePassage> Sources(const std::vector<Retrieved>& passages) {
+  std::vector<SourcePassage> sources;
+  for (const Retrieved& passage : passages) sources.push_back({passage.title, passage.text});
+  return sources;
+}
+
+// What the prompt may hold of the passages found, best first.
+std::vector<Retrieved> SelectTexts(std::string_view question, const std::vector<Retrieved>& found,
+                                   const AskOptions& options) {
+  if (options.read == ReadMode::kLatents) return {};
+  if (options.read_sentences == 0) {
+    const auto count = std::min<int64_t>(options.read_passages, std::ssize(found));
+    return {found.begin(), found.begin() + count};
+  }
+  const std::vector<SourcePassage> sources = Sources(found);
+  std::vector<Retrieved> texts;
+  for (const Support& excerpt :
+       SupportFinder(question, sources).Excerpts(options.read_passages, options.read_sentences)) {
+    texts.push_back(Narrow(found[static_cast<size_t>(excerpt.passage)], excerpt));
+  }
+  return texts;
+}
+
 std::vector<Citation> Cite(const std::string& answer, std::string_view question,
                            const std::vector<Retrieved>& read) {
-  std::vector<SourcePassage> sources;
-  for (const Retrieved& passage : read) sources.push_back({passage.title, passage.text});
+  const std::vector<SourcePassage> sources = Sources(read);
   const SupportFinder finder(question, sources);
   std::vector<Citation> citations;
   for (const TextSpan& span : SplitSentences(answer)) {
@@ -131,12 +179,9 @@ std::vector<Citation> Cite(const std::string& answer, std::string_view question,
         static_cast<size_t>(span.begin), static_cast<size_t>(span.end - span.begin)));
     const std::optional<Support> support = finder.Find(sentence);
     if (!support) continue;
-    Retrieved evidence = read[static_cast<size_t>(support->passage)];
-    evidence.text = evidence.text.substr(static_cast<size_t>(support->begin),
-                                         static_cast<size_t>(support->end - support->begin));
-    evidence.end = evidence.begin + support->end;
-    evidence.begin += support->begin;
-    citations.push_back({std::string(sentence), std::move(evidence), support->coverage});
+    citations.push_back({std::string(sentence),
+                         Narrow(read[static_cast<size_t>(support->passage)], *support),
+                         support->coverage});
   }
   return citations;
 }
@@ -197,14 +242,11 @@ Result<AskResponse> Engine::Ask(std::string_view question, const AskOptions& opt
   response.retrieved = std::move(search.results);
   if (response.retrieved.empty()) return response;
 
-  // As many of the best passages as asked for and as the context holds.
-  const std::span<const Retrieved> found(response.retrieved);
-  size_t texts = 0;
-  if (options.read != ReadMode::kLatents) {
-    texts =
-        std::min(found.size(), static_cast<size_t>(std::max<int64_t>(options.read_passages, 0)));
-    for (prompt = render(found.first(texts)); room() < 0; prompt = render(found.first(texts)))
-      --texts;
+  // As much of the best text as was asked for and as the context holds.
+  const std::vector<Retrieved> texts = SelectTexts(question, response.retrieved, options);
+  std::span<const Retrieved> fitting(texts);
+  for (prompt = render(fitting); room() < 0; prompt = render(fitting)) {
+    fitting = fitting.first(fitting.size() - 1);
   }
   std::optional<AttachedMemory> memory;
   if (options.read != ReadMode::kText) {

@@ -145,6 +145,7 @@ SupportFinder::SupportFinder(std::string_view question, std::span<const SourcePa
         span.terms = ContentTerms(passage.text.substr(static_cast<size_t>(span.begin),
                                                       static_cast<size_t>(span.end - span.begin)));
         SortUnique(&span.terms);
+        if (last == first) source.sentences.push_back(span);
         source.spans.push_back(std::move(span));
       }
     }
@@ -181,6 +182,48 @@ double SupportFinder::Coverage(std::span<const std::string> terms, const Source&
     if (in_span) held += weight;
   }
   return total > 0 ? held / total : 0;
+}
+
+std::vector<Support> SupportFinder::Excerpts(int64_t count, int64_t sentences) const {
+  struct Candidate {
+    double score;
+    Support excerpt;
+  };
+  std::vector<Candidate> candidates;
+  for (size_t p = 0; p < sources_.size(); ++p) {
+    const Source& source = sources_[p];
+    for (size_t first = 0; first < source.sentences.size(); ++first) {
+      const size_t last =
+          std::min(first + static_cast<size_t>(sentences), source.sentences.size()) - 1;
+      const auto holds = [&](const std::string& term) {
+        const auto in_sentence = [&](const Span& s) { return Holds(s.terms, term); };
+        return Holds(source.title_terms, term) ||
+               std::any_of(source.sentences.begin() + static_cast<std::ptrdiff_t>(first),
+                           source.sentences.begin() + static_cast<std::ptrdiff_t>(last) + 1,
+                           in_sentence);
+      };
+      const int64_t begin = source.sentences[first].begin;
+      const int64_t end = source.sentences[last].end;
+      // Among equals the better passage, then the shorter stretch.
+      double score = -0.02 * static_cast<double>(p) - 5e-4 * static_cast<double>(end - begin);
+      for (const std::string& term : question_terms_) score += holds(term) ? Weight(term) : 0;
+      candidates.push_back({score, {static_cast<int64_t>(p), begin, end, 0, source.relevance}});
+    }
+  }
+  std::stable_sort(candidates.begin(), candidates.end(),
+                   [](const Candidate& a, const Candidate& b) { return a.score > b.score; });
+  std::vector<Support> excerpts;
+  for (const Candidate& candidate : candidates) {
+    if (static_cast<int64_t>(excerpts.size()) == count) break;
+    const auto overlaps = [&](const Support& other) {
+      return other.passage == candidate.excerpt.passage && other.begin < candidate.excerpt.end &&
+             candidate.excerpt.begin < other.end;
+    };
+    if (std::none_of(excerpts.begin(), excerpts.end(), overlaps)) {
+      excerpts.push_back(candidate.excerpt);
+    }
+  }
+  return excerpts;
 }
 
 std::optional<Support> SupportFinder::Find(std::string_view sentence) const {

@@ -41,6 +41,11 @@ class SupportFinder {
   // about the question.
   std::optional<Support> Find(std::string_view sentence) const;
 
+  // The `count` stretches of `sentences` neighbouring sentences that hold most of the question's
+  // term weight, best first, no two overlapping. A small model answers better from three such
+  // sentences than from the passages around them.
+  std::vector<Support> Excerpts(int64_t count, int64_t sentences) const;
+
  private:
   struct Span {
     int64_t begin;
@@ -50,6 +55,7 @@ class SupportFinder {
   struct Source {
     std::vector<std::string> title_terms;    // sorted, unique
     std::vector<std::string> passage_terms;  // sorted, unique; title too
+    std::vector<Span> sentences;             // in order
     std::vector<Span> spans;                 // sentences, and pairs of neighbours
     double relevance = 0;
   };

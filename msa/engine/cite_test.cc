@@ -83,6 +83,31 @@ TEST(SupportFinder, SpansLieInsideThePassage) {
   EXPECT_GT(support->coverage, 0.6);
 }
 
+TEST(SupportFinder, ExcerptsHoldTheQuestionAndDoNotOverlap) {
+  const std::vector<SourcePassage> sources = Sources();
+  const SupportFinder finder("When did the first stable release come out?", sources);
+  const std::vector<Support> excerpts = finder.Excerpts(3, 1);
+  ASSERT_EQ(excerpts.size(), 3u);
+  const auto text = [&](const Support& e) {
+    return sources[static_cast<size_t>(e.passage)].text.substr(
+        static_cast<size_t>(e.begin), static_cast<size_t>(e.end - e.begin));
+  };
+  EXPECT_THAT(std::string(text(excerpts[0])), testing::HasSubstr("17 June 1996"));
+  for (size_t i = 0; i < excerpts.size(); ++i) {
+    for (size_t j = 0; j < i; ++j) {
+      EXPECT_TRUE(excerpts[i].passage != excerpts[j].passage ||
+                  excerpts[i].end <= excerpts[j].begin || excerpts[j].end <= excerpts[i].begin);
+    }
+  }
+}
+
+TEST(SupportFinder, ExcerptsStopAtThePassagesEnd) {
+  const std::vector<SourcePassage> sources = Sources();
+  const auto excerpts = SupportFinder("Who founded Debian?", sources).Excerpts(1, 100);
+  ASSERT_EQ(excerpts.size(), 1u);
+  EXPECT_EQ(excerpts[0].end, static_cast<int64_t>(kHistory.size()));
+}
+
 TEST(SupportFinder, NoSourcesSupportNothing) {
   EXPECT_FALSE(SupportFinder("Who?", {}).Find("Debian was founded by Ian Murdock.").has_value());
 }
