@@ -6,6 +6,7 @@
 #include <unordered_set>
 
 #include "msa/base/utf8.h"
+#include "msa/engine/answer_kind.h"
 #include "msa/text/passages.h"
 
 namespace msa {
@@ -56,6 +57,32 @@ bool IsWordCharacter(char32_t c) {
          !(c >= 0x3000 && c <= 0x303f) && !(c >= 0xff00 && c <= 0xff0f);
 }
 
+// The commonest irregular verbs: "took place" answers where something "takes place". Sorted.
+struct IrregularForm {
+  std::string_view form;
+  std::string_view verb;
+};
+constexpr IrregularForm kIrregularForms[] = {
+    {"began", "begin"},   {"begun", "begin"},   {"bought", "buy"},   {"broke", "break"},
+    {"broken", "break"},  {"brought", "bring"}, {"built", "build"},  {"came", "come"},
+    {"chose", "choose"},  {"chosen", "choose"}, {"drawn", "draw"},   {"drew", "draw"},
+    {"fallen", "fall"},   {"fell", "fall"},     {"found", "find"},   {"gave", "give"},
+    {"given", "give"},    {"gone", "go"},       {"grew", "grow"},    {"grown", "grow"},
+    {"held", "hold"},     {"kept", "keep"},     {"knew", "know"},    {"known", "know"},
+    {"led", "lead"},      {"left", "leave"},    {"lost", "lose"},    {"made", "make"},
+    {"meant", "mean"},    {"met", "meet"},      {"paid", "pay"},     {"ran", "run"},
+    {"said", "say"},      {"saw", "see"},       {"seen", "see"},     {"sent", "send"},
+    {"sold", "sell"},     {"spent", "spend"},   {"spoke", "speak"},  {"spoken", "speak"},
+    {"stood", "stand"},   {"taken", "take"},    {"taught", "teach"}, {"thought", "think"},
+    {"told", "tell"},     {"took", "take"},     {"went", "go"},      {"won", "win"},
+    {"written", "write"}, {"wrote", "write"}};
+static_assert(std::ranges::is_sorted(kIrregularForms, {}, &IrregularForm::form));
+
+std::string Infinitive(std::string word) {
+  const auto form = std::ranges::lower_bound(kIrregularForms, word, {}, &IrregularForm::form);
+  return form != std::end(kIrregularForms) && form->form == word ? std::string(form->verb) : word;
+}
+
 // Cuts the commonest English endings, so that "installs", "installed" and "installing" compare
 // equal. Cruder than the index's Porter stemmer on purpose: both sides here are short, and a wrong
 // merge costs little.
@@ -76,9 +103,31 @@ std::string Stem(std::string word) {
   return word;
 }
 
+// "2.9. AUTHOR . . . . . . 7": a line of a table of contents, which points to text and is none.
+bool IsLeaderLine(std::string_view sentence) {
+  const auto count = [&](auto is_counted) {
+    return std::count_if(sentence.begin(), sentence.end(), is_counted);
+  };
+  const auto dots = count([](char c) { return c == '.'; });
+  return dots >= 8 && 3 * dots > count([](char c) { return c != ' ' && c != '\n'; });
+}
+
 void SortUnique(std::vector<std::string>* terms) {
   std::sort(terms->begin(), terms->end());
   terms->erase(std::unique(terms->begin(), terms->end()), terms->end());
+}
+
+// Terms of a text that may hold the answer, sorted. There "Debconf0" is a Debconf too; in a
+// question or answer it is only itself.
+std::vector<std::string> TextTerms(std::string_view text) {
+  constexpr size_t kShortestName = 3;
+  std::vector<std::string> terms = ContentTerms(text);
+  for (size_t i = 0, count = terms.size(); i < count; ++i) {
+    const std::string name = terms[i].substr(0, terms[i].find_last_not_of("0123456789") + 1);
+    if (name.size() >= kShortestName && name != terms[i] && !IsNumber(name)) terms.push_back(name);
+  }
+  SortUnique(&terms);
+  return terms;
 }
 
 bool Holds(std::span<const std::string> sorted, const std::string& term) {
@@ -92,7 +141,7 @@ std::vector<std::string> ContentTerms(std::string_view text) {
   std::string word;
   std::string previous;  // the last character of an unspaced run
   const auto end_word = [&] {
-    if (!word.empty() && !IsFunctionWord(word)) terms.push_back(Stem(std::move(word)));
+    if (!word.empty() && !IsFunctionWord(word)) terms.push_back(Stem(Infinitive(std::move(word))));
     word.clear();
   };
   for (size_t i = 0; i < text.size();) {
@@ -130,11 +179,11 @@ std::vector<std::string> ContentTerms(std::string_view text) {
 SupportFinder::SupportFinder(std::string_view question, std::span<const SourcePassage> sources) {
   question_terms_ = ContentTerms(question);
   SortUnique(&question_terms_);
+  const AnswerKind kind = AskedFor(question);
   for (const SourcePassage& passage : sources) {
     Source source;
-    source.title_terms = ContentTerms(passage.title);
-    SortUnique(&source.title_terms);
-    source.passage_terms = ContentTerms(passage.text);
+    source.title_terms = TextTerms(passage.title);
+    source.passage_terms = TextTerms(passage.text);
     source.passage_terms.insert(source.passage_terms.end(), source.title_terms.begin(),
                                 source.title_terms.end());
     SortUnique(&source.passage_terms);
@@ -142,24 +191,20 @@ SupportFinder::SupportFinder(std::string_view question, std::span<const SourcePa
     for (size_t first = 0; first < sentences.size(); ++first) {
       for (size_t last = first; last < std::min(first + 2, sentences.size()); ++last) {
         Span span{sentences[first].begin, sentences[last].end, {}};
-        span.terms = ContentTerms(passage.text.substr(static_cast<size_t>(span.begin),
-                                                      static_cast<size_t>(span.end - span.begin)));
-        SortUnique(&span.terms);
+        const std::string_view text = passage.text.substr(
+            static_cast<size_t>(span.begin), static_cast<size_t>(span.end - span.begin));
+        span.terms = TextTerms(text);
+        span.holds_answer = HoldsAnswer(kind, text, question_terms_);
+        span.is_leader = IsLeaderLine(text);
         if (last == first) source.sentences.push_back(span);
         source.spans.push_back(std::move(span));
       }
     }
     sources_.push_back(std::move(source));
   }
-  double total = 0;
-  for (const std::string& term : question_terms_) total += Weight(term);
-  for (Source& source : sources_) {
-    double held = 0;
-    for (const std::string& term : question_terms_) {
-      if (Holds(source.passage_terms, term)) held += Weight(term);
-    }
-    source.relevance = total > 0 ? held / total : 1;
-  }
+  const double total = QuestionHeld(question_terms_);
+  for (Source& source : sources_)
+    source.relevance = total > 0 ? QuestionHeld(source.passage_terms) / total : 1;
 }
 
 double SupportFinder::Weight(const std::string& term) const {
@@ -184,6 +229,28 @@ double SupportFinder::Coverage(std::span<const std::string> terms, const Source&
   return total > 0 ? held / total : 0;
 }
 
+double SupportFinder::QuestionHeld(std::span<const std::string> terms) const {
+  double held = 0;
+  for (const std::string& term : question_terms_) held += Holds(terms, term) ? Weight(term) : 0;
+  return held;
+}
+
+double SupportFinder::ExcerptScore(const Source& source, std::span<const Span> stretch) const {
+  std::vector<std::string> terms = source.title_terms;
+  double in_one_sentence = 0;
+  for (const Span& sentence : stretch) {
+    terms.insert(terms.end(), sentence.terms.begin(), sentence.terms.end());
+    in_one_sentence = std::max(in_one_sentence, QuestionHeld(sentence.terms));
+  }
+  SortUnique(&terms);
+  // Words of the kind that is asked for count like one more word of the question. That it stands
+  // together in one sentence counts a little, against words scattered over three.
+  const bool holds_answer = std::ranges::any_of(stretch, &Span::holds_answer);
+  const double word = QuestionHeld(question_terms_) /
+                      static_cast<double>(std::max<size_t>(question_terms_.size(), 1));
+  return QuestionHeld(terms) + 0.25 * in_one_sentence + (holds_answer ? word : 0);
+}
+
 std::vector<Support> SupportFinder::Excerpts(int64_t count, int64_t sentences) const {
   struct Candidate {
     double score;
@@ -193,20 +260,14 @@ std::vector<Support> SupportFinder::Excerpts(int64_t count, int64_t sentences) c
   for (size_t p = 0; p < sources_.size(); ++p) {
     const Source& source = sources_[p];
     for (size_t first = 0; first < source.sentences.size(); ++first) {
-      const size_t last =
-          std::min(first + static_cast<size_t>(sentences), source.sentences.size()) - 1;
-      const auto holds = [&](const std::string& term) {
-        const auto in_sentence = [&](const Span& s) { return Holds(s.terms, term); };
-        return Holds(source.title_terms, term) ||
-               std::any_of(source.sentences.begin() + static_cast<std::ptrdiff_t>(first),
-                           source.sentences.begin() + static_cast<std::ptrdiff_t>(last) + 1,
-                           in_sentence);
-      };
-      const int64_t begin = source.sentences[first].begin;
-      const int64_t end = source.sentences[last].end;
+      const size_t last = std::min(first + static_cast<size_t>(sentences), source.sentences.size());
+      const std::span<const Span> stretch(&source.sentences[first], last - first);
+      if (std::ranges::any_of(stretch, &Span::is_leader)) continue;
+      const int64_t begin = stretch.front().begin;
+      const int64_t end = stretch.back().end;
       // Among equals the better passage, then the shorter stretch.
-      double score = -0.02 * static_cast<double>(p) - 5e-4 * static_cast<double>(end - begin);
-      for (const std::string& term : question_terms_) score += holds(term) ? Weight(term) : 0;
+      const double score = ExcerptScore(source, stretch) - 0.02 * static_cast<double>(p) -
+                           5e-4 * static_cast<double>(end - begin);
       candidates.push_back({score, {static_cast<int64_t>(p), begin, end, 0, source.relevance}});
     }
   }
@@ -242,10 +303,7 @@ std::optional<Support> SupportFinder::Find(std::string_view sentence) const {
       if (coverage < kMinCoverage) continue;
       // Among spans that hold the sentence, the one nearest the question; then the shorter; then
       // the better passage.
-      double question_held = 0;
-      for (const std::string& term : question_terms_)
-        question_held += Holds(span.terms, term) ? Weight(term) : 0;
-      const double score = coverage + 0.5 * source.relevance + 0.05 * question_held -
+      const double score = coverage + 0.5 * source.relevance + 0.05 * QuestionHeld(span.terms) -
                            1e-4 * static_cast<double>(span.end - span.begin) -
                            1e-3 * static_cast<double>(p);
       if (!best || score > best_score) {

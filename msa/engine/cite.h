@@ -12,8 +12,9 @@
 
 namespace msa {
 
-// Words of `text` for comparison: case-folded (ASCII), English endings cut, function words left
-// out, runs of unspaced scripts as character pairs. In order, with repetitions.
+// Words of `text` for comparison: case-folded (ASCII), English endings cut, irregular verbs in
+// their plain form, function words left out, runs of unspaced scripts as character pairs. In order,
+// with repetitions.
 std::vector<std::string> ContentTerms(std::string_view text);
 
 struct SourcePassage {
@@ -42,8 +43,9 @@ class SupportFinder {
   std::optional<Support> Find(std::string_view sentence) const;
 
   // The `count` stretches of `sentences` neighbouring sentences that hold most of the question's
-  // term weight, best first, no two overlapping. A small model answers better from three such
-  // sentences than from the passages around them.
+  // term weight, best first, no two overlapping; words of the kind that is asked for (AnswerKind)
+  // count too, and lines of a table of contents are left out. A small model answers better from
+  // three such sentences than from the passages around them.
   std::vector<Support> Excerpts(int64_t count, int64_t sentences) const;
 
  private:
@@ -51,6 +53,8 @@ class SupportFinder {
     int64_t begin;
     int64_t end;
     std::vector<std::string> terms;  // sorted, unique
+    bool holds_answer = false;       // words of the kind that the question asks for
+    bool is_leader = false;          // a line of a table of contents
   };
   struct Source {
     std::vector<std::string> title_terms;    // sorted, unique
@@ -61,6 +65,9 @@ class SupportFinder {
   };
 
   double Weight(const std::string& term) const;
+  // The weight of the question's terms that are among `terms`, sorted.
+  double QuestionHeld(std::span<const std::string> terms) const;
+  double ExcerptScore(const Source& source, std::span<const Span> stretch) const;
   double Coverage(std::span<const std::string> terms, const Source& source, const Span& span) const;
 
   std::vector<std::string> question_terms_;

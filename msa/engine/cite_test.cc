@@ -36,6 +36,12 @@ TEST(ContentTerms, KeepsNumbersWhole) {
   EXPECT_THAT(ContentTerms("In 1,996 it was 1.1, at 12:30."), ElementsAre("1996", "1.1", "12:30"));
 }
 
+TEST(ContentTerms, IrregularVerbsEqualTheirPlainForm) {
+  EXPECT_EQ(ContentTerms("It took place, he wrote and she found it."),
+            ContentTerms("take place, write, find"));
+  EXPECT_NE(ContentTerms("founded"), ContentTerms("found"));
+}
+
 TEST(ContentTerms, PairsCharactersOfUnspacedScripts) {
   EXPECT_THAT(ContentTerms("\u6771\u4eac\u90fd"), ElementsAre("\u6771\u4eac", "\u4eac\u90fd"));
 }
@@ -99,6 +105,50 @@ TEST(SupportFinder, ExcerptsHoldTheQuestionAndDoNotOverlap) {
                   excerpts[i].end <= excerpts[j].begin || excerpts[j].end <= excerpts[i].begin);
     }
   }
+}
+
+std::string BestExcerpt(std::string_view question, std::string_view text, int64_t sentences) {
+  const std::vector<SourcePassage> sources = {{"Manual", text}};
+  const auto excerpts = SupportFinder(question, sources).Excerpts(1, sentences);
+  if (excerpts.empty()) return "";
+  return std::string(text.substr(static_cast<size_t>(excerpts[0].begin),
+                                 static_cast<size_t>(excerpts[0].end - excerpts[0].begin)));
+}
+
+TEST(SupportFinder, ExcerptsLeaveOutTablesOfContents) {
+  EXPECT_EQ(BestExcerpt("Who is the author?",
+                        "2.9. AUTHOR . . . . . . . . . . . . . . 7\n\nThe work is Jane Doe's.", 1),
+            "The work is Jane Doe's.");
+  EXPECT_EQ(BestExcerpt("Who is the author?", "AUTHOR . . . . . . . . . . . . . . 7", 1), "");
+}
+
+TEST(SupportFinder, ExcerptsPreferTheKindOfWordsAskedFor) {
+  constexpr std::string_view kText =
+      "The release was announced early. The release was announced on the 5th. "
+      "The release was announced by Jane Doe.";
+  EXPECT_THAT(BestExcerpt("When was the release announced?", kText, 1), testing::HasSubstr("5th"));
+  EXPECT_THAT(BestExcerpt("Who announced the release?", kText, 1), testing::HasSubstr("Jane Doe"));
+}
+
+TEST(SupportFinder, ExcerptsPreferOneSentenceToScatteredWords) {
+  constexpr std::string_view kText =
+      "A meeting is held each year. It took place in Rome, not the first time. "
+      "Many came from afar by train. Tables were set. The first meeting took place in Oslo. "
+      "It lasted long.";
+  EXPECT_THAT(BestExcerpt("Where did the first meeting take place?", kText, 2),
+              testing::HasSubstr("Oslo"));
+}
+
+TEST(SupportFinder, ANameWithANumberHoldsTheName) {
+  EXPECT_EQ(
+      BestExcerpt("Where was the first DebConf?",
+                  "The first conference was in Rome. The first, Debconf0, was in Bordeaux.", 1),
+      "The first, Debconf0, was in Bordeaux.");
+  // But not the other way round: BZIP is no word of this question.
+  const std::vector<SourcePassage> sources = {{"Manual", "bzip2 reads the variable BZIP."}};
+  EXPECT_TRUE(SupportFinder("Which variable does bzip2 read?", sources)
+                  .Find("bzip2 reads the variable BZIP.")
+                  .has_value());
 }
 
 TEST(SupportFinder, ExcerptsStopAtThePassagesEnd) {

@@ -1,0 +1,23 @@
+// What kind of words a question asks for, as far as its question words tell: "who" asks for a name,
+// "when" for a number. English only; any other question asks for kAny, which every text holds. A
+// hint for choosing among stretches of text, never a reason to refuse one.
+#pragma once
+
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace msa {
+
+enum class AnswerKind { kAny, kName, kNumber };
+
+AnswerKind AskedFor(std::string_view question);
+
+// Whether `text` holds words of that kind that the question has not said. A name is a capitalised
+// word that does not begin a sentence or line, or two in a row, and no month or day; a number is
+// written in digits, or is a word from one to twelve.
+//   question_terms   ContentTerms of the question, sorted
+bool HoldsAnswer(AnswerKind kind, std::string_view text,
+                 std::span<const std::string> question_terms);
+
+}  // namespace msa
