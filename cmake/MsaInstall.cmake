@@ -13,7 +13,10 @@ target_link_libraries(msa_all INTERFACE ${MSA_FOLDERS})
 
 install(TARGETS msa_all ${MSA_FOLDERS} EXPORT msaTargets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/msa DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.h"
-  PATTERN cli EXCLUDE)
+  PATTERN cli EXCLUDE
+  # Support of our own tests.
+  PATTERN "test_*.h" EXCLUDE PATTERN "*_test_util.h" EXCLUDE PATTERN "golden_bank.h" EXCLUDE
+  PATTERN "fault_file_system.h" EXCLUDE)
 install(FILES ${PROJECT_SOURCE_DIR}/LICENSE ${PROJECT_SOURCE_DIR}/THIRD_PARTY.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
 if(TARGET msa)
   # libtorch stays where it is.
