@@ -19,20 +19,21 @@ constexpr double kMinCoverage = 0.6;
 constexpr double kMinRelevance = 0.5;
 
 constexpr std::array kFunctionWords = {
-    "a",        "about",     "above", "after",   "all",      "also",    "am",     "an",
-    "and",      "any",       "are",   "as",      "at",       "be",      "been",   "before",
-    "being",    "both",      "but",   "by",      "can",      "could",   "did",    "do",
-    "does",     "doing",     "each",  "for",     "from",     "had",     "has",    "have",
-    "he",       "her",       "here",  "him",     "his",      "how",     "i",      "if",
-    "in",       "into",      "is",    "it",      "its",      "itself",  "just",   "me",
-    "more",     "most",      "my",    "no",      "nor",      "not",     "of",     "on",
-    "only",     "or",        "other", "our",     "out",      "over",    "own",    "same",
-    "she",      "should",    "so",    "some",    "such",     "than",    "that",   "the",
-    "their",    "them",      "then",  "there",   "these",    "they",    "this",   "those",
-    "through",  "to",        "too",   "under",   "up",       "very",    "was",    "we",
-    "were",     "what",      "when",  "where",   "which",    "while",   "who",    "whom",
-    "whose",    "why",       "will",  "with",    "would",    "you",     "your",   "according",
-    "document", "documents", "text",  "context", "provided", "passage", "answer", "question"};
+    "a",        "about",   "above",  "after",   "all",      "also",      "am",   "an",
+    "and",      "any",     "are",    "as",      "at",       "be",        "been", "before",
+    "being",    "both",    "but",    "by",      "can",      "could",     "did",  "do",
+    "does",     "doing",   "each",   "for",     "from",     "had",       "has",  "have",
+    "he",       "her",     "here",   "him",     "his",      "how",       "i",    "if",
+    "in",       "into",    "is",     "it",      "its",      "itself",    "just", "me",
+    "more",     "most",    "my",     "no",      "nor",      "not",       "of",   "on",
+    "only",     "or",      "other",  "our",     "out",      "over",      "own",  "same",
+    "she",      "should",  "so",     "some",    "such",     "than",      "that", "the",
+    "their",    "them",    "then",   "there",   "these",    "they",      "this", "those",
+    "through",  "to",      "too",    "under",   "up",       "very",      "was",  "we",
+    "were",     "what",    "when",   "where",   "which",    "while",     "who",  "whom",
+    "whose",    "why",     "will",   "with",    "would",    "you",       "your", "according",
+    "may",      "might",   "must",   "shall",   "document", "documents", "text", "context",
+    "provided", "passage", "answer", "question"};
 
 bool IsFunctionWord(const std::string& word) {
   static const std::unordered_set<std::string_view> words(kFunctionWords.begin(),
@@ -82,6 +83,8 @@ std::string Infinitive(std::string word) {
   const auto form = std::ranges::lower_bound(kIrregularForms, word, {}, &IrregularForm::form);
   return form != std::end(kIrregularForms) && form->form == word ? std::string(form->verb) : word;
 }
+
+bool IsWordByte(char c) { return IsWordCharacter(static_cast<unsigned char>(c)); }
 
 // Cuts the commonest English endings, so that "installs", "installed" and "installing" compare
 // equal. Cruder than the index's Porter stemmer on purpose: both sides here are short, and a wrong
@@ -168,6 +171,8 @@ std::vector<std::string> ContentTerms(std::string_view text) {
                        IsNumber(word) && i < text.size() && text[i] >= '0' && text[i] <= '9';
     if (joins) {
       if (bytes != ",") word += bytes;
+    } else if (bytes == "_" && !word.empty() && i < text.size() && IsWordByte(text[i])) {
+      word += bytes;  // APT_HOOK_SOCKET is a name of its own
     } else {
       end_word();
     }

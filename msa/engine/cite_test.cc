@@ -42,6 +42,11 @@ TEST(ContentTerms, IrregularVerbsEqualTheirPlainForm) {
   EXPECT_NE(ContentTerms("founded"), ContentTerms("found"));
 }
 
+TEST(ContentTerms, KeepsIdentifiersWhole) {
+  EXPECT_THAT(ContentTerms("`$APT_HOOK_SOCKET` and _emphasis_"),
+              ElementsAre("apt_hook_socket", "emphasi"));
+}
+
 TEST(ContentTerms, PairsCharactersOfUnspacedScripts) {
   EXPECT_THAT(ContentTerms("\u6771\u4eac\u90fd"), ElementsAre("\u6771\u4eac", "\u4eac\u90fd"));
 }
