@@ -7,6 +7,7 @@ backbone, so that encoding does not hide the rest. Prints one JSON line a case.
 """
 
 import argparse
+import itertools
 import json
 import os
 import pathlib
@@ -24,6 +25,11 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 MSA = os.environ.get("MSA_BIN", ROOT / "build/release/bin") / pathlib.Path("msa")
 
 
+def zipf_weights(words: list[str]) -> list[float]:
+    """Cumulative, so that a draw costs a search and not a pass."""
+    return list(itertools.accumulate(1 / (rank + 10) for rank in range(len(words))))
+
+
 def vocabulary(rng: random.Random, size: int) -> list[str]:
     syllables = [c + v for c in "bdfgklmnprstvz" for v in "aeiou"]
     return ["".join(rng.choices(syllables, k=rng.randint(2, 4))) for _ in range(size)]
@@ -33,11 +39,11 @@ def write_documents(folder: pathlib.Path, documents: int, portions: int, seed: i
     """Writes JSON lines of 40 to 120 Zipf-distributed words; returns the vocabulary."""
     rng = random.Random(seed)
     words = vocabulary(rng, 50_000)
-    weights = [1 / (rank + 10) for rank in range(len(words))]
+    weights = zipf_weights(words)
     for portion in range(portions):
         with open(folder / f"{portion:03}.jsonl", "w") as out:
             for row in range(documents // portions):
-                text = " ".join(rng.choices(words, weights, k=rng.randint(40, 120)))
+                text = " ".join(rng.choices(words, cum_weights=weights, k=rng.randint(40, 120)))
                 out.write(json.dumps({"id": f"d{portion}-{row}", "title": f"Note {row}", "text": text + "."}) + "\n")
     return words
 
@@ -76,8 +82,8 @@ def main() -> None:
         }))
 
         rng = random.Random(2)
-        weights = [1 / (rank + 10) for rank in range(len(words))]
-        questions = [" ".join(rng.choices(words, weights, k=rng.randint(3, 10))) for _ in range(args.questions)]
+        weights = zipf_weights(words)
+        questions = [" ".join(rng.choices(words, cum_weights=weights, k=rng.randint(3, 10))) for _ in range(args.questions)]
         for heads in ["lexical"] if args.no_encode else ["lexical", "latent"]:
             command = [MSA, "search", bank, "-", "--heads", heads, "--json", "--model", work / "model"]
             found = subprocess.run(command, input="\n".join(questions), text=True, check=True, capture_output=True)

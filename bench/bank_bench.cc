@@ -3,8 +3,10 @@
 //
 //   msa_bank_bench add [--documents 100000] [--words 60] [--commit 5000]
 //   msa_bank_bench search [--passages 600000] [--words 150] [--text FILE] [--queries FILE]
+//   msa_bank_bench fill --folder DIR …as search: makes the bank and leaves it; search then finds it
 //
-// Common: [--folder DIR], where the bank is made (and removed again); a temporary one by default.
+// Common: [--folder DIR], where the bank is made (and, but for fill, removed again); a temporary
+// one by default.
 // Text is drawn from a Zipf law over 200,000 words, unless FILE gives a passage a line, as
 // "title<tab>text", and questions, one a line.
 
@@ -190,13 +192,12 @@ class SearchText {
   std::vector<std::string> questions_;
 };
 
-int64_t AddPassages(Bank& bank, int64_t passages, SearchText* source) {
+void AddPassages(Bank& bank, int64_t passages, SearchText* source) {
   auto writer = Require(bank.StartWrite());
   NewDocument document;
-  int64_t added = 0;
   std::string title;
   std::string text;
-  for (; added < passages && source->Next(&title, &text); ++added) {
+  for (int64_t added = 0; added < passages && source->Next(&title, &text); ++added) {
     if (document.passages.size() == 6 || document.title != title) {
       if (!document.passages.empty()) Require(writer->Add(std::move(document)));
       document = MakeDocument(added, title);
@@ -206,7 +207,6 @@ int64_t AddPassages(Bank& bank, int64_t passages, SearchText* source) {
   }
   if (!document.passages.empty()) Require(writer->Add(std::move(document)));
   Require(writer->Commit("bench"));
-  return added;
 }
 
 // Of the ten best passages when every match is scored, how many the search found.
@@ -234,11 +234,16 @@ double Agreement(Bank& bank, const std::vector<std::string>& questions) {
   return all == 0 ? 1 : static_cast<double>(same) / static_cast<double>(all);
 }
 
+void Fill(Bank& bank, const Options& options) {
+  SearchText source(options);
+  AddPassages(bank, Number(options, "--passages", 600000), &source);
+  std::printf("{\"case\": \"fill\", \"peak_MB\": %.0f}\n", PeakMegabytes());
+}
+
 void BenchSearch(Bank& bank, const Options& options) {
   SearchText source(options);
-  const int64_t passages = AddPassages(bank, Number(options, "--passages", 600000), &source);
-  const double add_peak = PeakMegabytes();
   const auto snapshot = Require(bank.Latest());
+  const int64_t passages = Require(snapshot->Stats()).passages;
   Require(snapshot->SearchLexical(source.questions().front(), 100, {}));  // opens the shards
   std::vector<double> ms;
   std::vector<double> cpu_ms;
@@ -257,33 +262,35 @@ void BenchSearch(Bank& bank, const Options& options) {
       "{\"case\": \"search\", \"passages\": %lld, \"questions\": %zu, \"k\": 100, \"threads\": 1, "
       "\"p50_ms\": %.1f, \"p90_ms\": %.1f, \"p99_ms\": %.1f, \"max_ms\": %.1f, \"p50_cpu_ms\": "
       "%.1f, \"p99_cpu_ms\": %.1f, "
-      "\"agreement_at_10\": %.4f, \"lexical_bytes\": %lld, \"add_peak_MB\": %.0f, "
-      "\"peak_MB\": %.0f}\n",
+      "\"agreement_at_10\": %.4f, \"lexical_bytes\": %lld, \"peak_MB\": %.0f}\n",
       static_cast<long long>(passages), ms.size(), ms[ms.size() / 2], ms[ms.size() * 9 / 10],
       ms[ms.size() * 99 / 100], ms.back(), cpu_ms[cpu_ms.size() / 2],
       cpu_ms[cpu_ms.size() * 99 / 100], agreement,
-      static_cast<long long>(Require(snapshot->Stats()).disk_bytes["lexical"]), add_peak,
-      search_peak);
+      static_cast<long long>(Require(snapshot->Stats()).disk_bytes["lexical"]), search_peak);
 }
 
 int Run(int argc, char** argv) {
   const std::string command = argc > 1 ? argv[1] : "";
   Options options;
   for (int i = 2; i + 1 < argc; i += 2) options[argv[i]] = argv[i + 1];
-  if ((command != "add" && command != "search") || argc % 2 != 0) {
-    std::fprintf(stderr, "usage: msa_bank_bench add|search [--option value]…\n");
+  const bool known = command == "add" || command == "fill" || command == "search";
+  if (!known || argc % 2 != 0) {
+    std::fprintf(stderr, "usage: msa_bank_bench add|fill|search [--option value]…\n");
     return 2;
   }
   const std::string folder =
       options.contains("--folder")
           ? options["--folder"]
           : (std::filesystem::temp_directory_path() / "msa_bank_bench").string();
-  std::filesystem::remove_all(folder);
-  {
+  const bool filled =
+      command == "search" && options.contains("--folder") && std::filesystem::exists(folder);
+  if (!filled) {
+    std::filesystem::remove_all(folder);
     auto bank = Require(Bank::Create(folder, {}));
-    command == "add" ? BenchAdd(*bank, options) : BenchSearch(*bank, options);
+    command == "add" ? BenchAdd(*bank, options) : Fill(*bank, options);
   }
-  std::filesystem::remove_all(folder);
+  if (command == "search") BenchSearch(*Require(Bank::Open(folder)), options);
+  if (command != "fill" && !filled) std::filesystem::remove_all(folder);
   return 0;
 }
 
