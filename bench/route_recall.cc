@@ -3,6 +3,8 @@
 //
 //   msa_route_recall_bench KEYS QUERIES DIM [K]
 //
+// Each dtype twice: plain, and with keys and queries rotated as a bank does it for int8.
+//
 // KEYS, QUERIES: raw f32 rows, as bench/route_keys.py writes them; every query is a question. A
 // latent is ranked by itself, not by passages, so that neighbours in rank are as close as they get.
 
@@ -10,6 +12,7 @@
 #include <cstdio>
 #include <iostream>
 
+#include "msa/kernels/rotate.h"
 #include "route_data.h"
 
 namespace msa::bench {
@@ -21,13 +24,15 @@ struct Recall {
   int64_t worst = 0;  // fewest found of one question
 };
 
-Recall Compare(const KeySet& exact, const KeySet& coarse, MatrixView<const float> queries,
-               int64_t k) {
+Recall Compare(const KeySet& exact, MatrixView<const float> queries, const KeySet& coarse,
+               MatrixView<const float> coarse_queries, int64_t k) {
+  const auto route = [k](const KeySet& keys, std::span<const float> query) {
+    return Question({query.data(), 1, std::ssize(query)}, k, nullptr).Route(keys.View(), BestIsa());
+  };
   Recall recall = {.found = 0, .wanted = 0, .worst = k};
   for (int64_t q = 0; q < queries.rows; ++q) {
-    Question question({queries.row(q).data(), 1, queries.cols}, k, nullptr);
-    const std::vector<RouteHit> wanted = question.Route(exact.View(), BestIsa());
-    const std::vector<RouteHit> found = question.Route(coarse.View(), BestIsa());
+    const std::vector<RouteHit> wanted = route(exact, queries.row(q));
+    const std::vector<RouteHit> found = route(coarse, coarse_queries.row(q));
     int64_t both = 0;
     for (const RouteHit& hit : wanted)
       both += std::ranges::count(found, hit.passage, &RouteHit::passage);
@@ -38,25 +43,19 @@ Recall Compare(const KeySet& exact, const KeySet& coarse, MatrixView<const float
   return recall;
 }
 
-std::vector<float> SubtractMean(MatrixView<const float> rows) {
-  std::vector<double> mean(static_cast<size_t>(rows.cols));
-  for (int64_t r = 0; r < rows.rows; ++r)
-    for (int64_t e = 0; e < rows.cols; ++e)
-      mean[e] += rows.row(r)[e] / static_cast<double>(rows.rows);
-  std::vector<float> out;
-  for (int64_t r = 0; r < rows.rows; ++r)
-    for (int64_t e = 0; e < rows.cols; ++e)
-      out.push_back(static_cast<float>(rows.row(r)[e] - mean[e]));
+std::vector<float> Rotated(MatrixView<const float> rows) {
+  std::vector<float> out(rows.data, rows.data + rows.rows * rows.cols);
+  RotateRows({out.data(), rows.rows, rows.cols});
   return out;
 }
 
-void Report(const Recall& recall, DType dtype, bool centred, int64_t latents,
+void Report(const Recall& recall, DType dtype, bool rotated, int64_t latents,
             MatrixView<const float> queries, int64_t k) {
   std::printf(
-      "{\"bench\": \"route_recall\", \"dtype\": \"%s\", \"centred\": %s, \"isa\": \"%s\", "
+      "{\"bench\": \"route_recall\", \"dtype\": \"%s\", \"rotated\": %s, \"isa\": \"%s\", "
       "\"latents\": %ld, \"dim\": %ld, \"questions\": %ld, \"k\": %ld, \"recall\": %.4f, "
       "\"worst\": %ld}\n",
-      std::string(DTypeName(dtype)).c_str(), centred ? "true" : "false",
+      std::string(DTypeName(dtype)).c_str(), rotated ? "true" : "false",
       std::string(IsaName(BestIsa())).c_str(), latents, queries.cols, queries.rows, k,
       static_cast<double>(recall.found) / static_cast<double>(recall.wanted), recall.worst);
 }
@@ -71,12 +70,16 @@ Status Run(const std::string& keys_path, const std::string& queries_path, int64_
     return InvalidArgument(keys_path + ": " + std::to_string(key_rows.rows) +
                            " keys, fewer than k = " + std::to_string(k));
   const KeySet exact(key_rows, DType::kF32, 1);
-  const std::vector<float> centred = SubtractMean(key_rows);
-  for (const bool centre : {false, true}) {
+  const std::vector<float> rotated_keys = Rotated(key_rows);
+  const std::vector<float> rotated_queries = Rotated(query_rows);
+  for (const bool rotate : {false, true}) {
+    const MatrixView<const float> rows(rotate ? rotated_keys.data() : keys.data(), key_rows.rows,
+                                       dim);
+    const MatrixView<const float> asked(rotate ? rotated_queries.data() : queries.data(),
+                                        query_rows.rows, dim);
     for (const DType dtype : {DType::kBF16, DType::kF16, DType::kI8}) {
-      const MatrixView<const float> rows(centre ? centred.data() : keys.data(), key_rows.rows, dim);
-      Report(Compare(exact, KeySet(rows, dtype, 1), query_rows, k), dtype, centre, exact.num_rows(),
-             query_rows, k);
+      Report(Compare(exact, query_rows, KeySet(rows, dtype, 1), asked, k), dtype, rotate,
+             exact.num_rows(), query_rows, k);
     }
   }
   return {};

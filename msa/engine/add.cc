@@ -5,6 +5,7 @@
 
 #include "msa/engine/engine.h"
 #include "msa/kernels/pool.h"
+#include "msa/kernels/rotate.h"
 #include "msa/text/passages.h"
 
 namespace msa {
@@ -58,8 +59,11 @@ LatentBlock StoreLatents(const EncodedBatch& batch, size_t first_passage, size_t
   block.key_scales.resize(layout.key_dtype == DType::kI8 ? static_cast<size_t>(n) : 0);
   block.latents.resize(static_cast<size_t>(n * layout.latent_row_bytes()));
   block.latent_scales.resize(static_cast<size_t>(n * layout.latent_row_scales()));
-  StoreRows({batch.keys.data() + first_latent * layout.key_dim, n, layout.key_dim},
-            layout.key_dtype, layout.key_dim, block.keys.data(), block.key_scales.data());
+  const auto first_key = batch.keys.begin() + first_latent * layout.key_dim;
+  std::vector<float> keys(first_key, first_key + n * layout.key_dim);
+  const MatrixView<float> key_rows(keys.data(), n, layout.key_dim);
+  if (StoresKeysRotated(layout.key_dtype)) RotateRows(key_rows);
+  StoreRows(key_rows, layout.key_dtype, layout.key_dim, block.keys.data(), block.key_scales.data());
   StoreRows({batch.latents.data() + first_latent * width, n, width}, layout.latent_dtype,
             layout.head_dim, block.latents.data(), block.latent_scales.data());
   return block;

@@ -6,6 +6,7 @@
 
 #include "msa/engine/engine.h"
 #include "msa/engine/fusion.h"
+#include "msa/kernels/rotate.h"
 #include "msa/kernels/route.h"
 
 namespace msa {
@@ -104,6 +105,7 @@ Result<std::vector<LexicalHit>> Engine::RouteLatent(const Snapshot& snapshot,
 
   start = Clock::now();
   const int64_t key_dim = model->key_dim();
+  if (StoresKeysRotated(model->memory().key_dtype)) RotateRows({folded.data(), 1, key_dim});
   std::vector<std::vector<uint8_t>> bitmaps;
   bitmaps.reserve(runs.size());
   std::vector<RouterKeysView> views;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "msa/kernels/rotate.h"
 #include "msa/model/adapter.h"
 #include "msa/model/memory_model.h"
 
@@ -77,6 +78,8 @@ std::string MemoryConfig::ToJson() const {
               {"memory_layers", memory_layers},
               {"routing_layers", routing_layers},
               {"key_dtype", std::string(DTypeName(key_dtype))},
+              // Follows from key_dtype; here so that it is recorded, and part of the fingerprint.
+              {"key_rotation", StoresKeysRotated(key_dtype) ? "hadamard" : "none"},
               {"latent_dtype", std::string(DTypeName(latent_dtype))},
               {"top_k", top_k},
               {"query_offset", query_offset}}
