@@ -5,8 +5,10 @@
 
 #include <unistd.h>
 
+#include <cmath>
 #include <filesystem>
 #include <fstream>
+#include <map>
 
 namespace msa {
 namespace {
@@ -82,6 +84,28 @@ TEST_F(EngineTest, LatentHeadRanksEveryPassage) {
   ASSERT_TRUE(found.ok()) << found.status();
   EXPECT_EQ(found->results.size(), 3u);
   EXPECT_EQ(found->counters.passages, 3);
+}
+
+// Keys in 8 bits are stored rotated, and the question with them: the scores stay.
+TEST_F(EngineTest, LatentScoresDoNotDependOnTheTypeOfKeys) {
+  std::map<std::string, std::pair<float, float>> scores;  // by title: f32, i8
+  for (const DType dtype : {DType::kF32, DType::kI8}) {
+    EngineOptions options = Quiet();
+    options.memory.key_dtype = dtype;
+    auto engine = Engine::OpenOrCreate(BankPath() + std::string(DTypeName(dtype)), options);
+    ASSERT_TRUE(engine.ok()) << engine.status();
+    ASSERT_TRUE((*engine)->Add({Docs()}, {}).ok());
+    const auto found = (*engine)->Search("Who rebuilt it?", {.heads = Heads::kLatent});
+    ASSERT_TRUE(found.ok()) << found.status();
+    for (const Retrieved& result : found->results) {
+      auto& [f32, i8] = scores[result.title];
+      (dtype == DType::kF32 ? f32 : i8) = result.heads.at("latent").score;
+    }
+  }
+  ASSERT_EQ(scores.size(), 3u);
+  // Far above the steps of 8 bits (about 1 % of a score), far below what no rotation would do.
+  for (const auto& [title, both] : scores)
+    EXPECT_NEAR(both.second, both.first, 0.02 * std::abs(both.first)) << title;
 }
 
 TEST_F(EngineTest, LatentHeadSaysWhatIsNotEncoded) {
