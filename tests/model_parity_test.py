@@ -1,6 +1,7 @@
 """The model equals transformers on the same weights, and the memory equals tests/msa_reference.py."""
 
 import json
+import os
 import random
 
 import numpy as np
@@ -118,41 +119,76 @@ def memory_options(**changes):
             "routing_layers": ROUTING_LAYERS, "query_offset": 7, **changes}
 
 
+MATRICES = {"query": "self_attn.q_proj", "key": "self_attn.k_proj", "value": "self_attn.v_proj",
+            "output": "self_attn.o_proj", "gate": "mlp.gate_proj", "up": "mlp.up_proj",
+            "down": "mlp.down_proj"}
+MAX_CHUNK = CHUNK + 3  # more rows than positions in a chunk: the last are unused
+
+
 def trained_memory(model, seed):
-    """An adapter with everything in it."""
+    """An adapter with everything in it; ranks differ, and some matrices have no update."""
     generator = torch.Generator().manual_seed(seed)
     c = model.config
     groups, hidden = c.num_key_value_heads, c.hidden_size
+    kv = groups * c.head_dim
 
     def matrix(rows, columns, scale):
         return scale * torch.randn(rows, columns, generator=generator)
+
+    def updates(layers, without):
+        out = {}
+        for l in layers:
+            for i, (name, projection) in enumerate(MATRICES.items()):
+                outputs, inputs = model.state_dict()[f"model.layers.{l}.{projection}.weight"].shape
+                rank = 1 + (l + i) % 5
+                if name != without:
+                    out[l, projection] = matrix(rank, inputs, 0.2), matrix(rank, outputs, 0.3)
+        return out
+
+    def residual():
+        return {l: (matrix(kv, hidden, 0.2), matrix(MAX_CHUNK, kv, 1.0)) for l in MEMORY_LAYERS}
 
     return msa_reference.Memory(
         MEMORY_LAYERS, ROUTING_LAYERS, CHUNK, query_offset=7, routing_weights=[0.25, 0.75],
         alpha={1: 4.0, 2: 10.0},
         pool_score={l: matrix(groups, hidden, 0.2) for l in MEMORY_LAYERS},
-        pool_position={l: matrix(CHUNK, groups, 1.0) for l in MEMORY_LAYERS},
-        router_key={l: matrix(groups * c.head_dim, hidden, 0.2) for l in ROUTING_LAYERS},
+        pool_position={l: matrix(MAX_CHUNK, groups, 1.0) for l in MEMORY_LAYERS},
+        router_key={l: matrix(kv, hidden, 0.2) for l in ROUTING_LAYERS},
         router_query={l: matrix(c.num_attention_heads * c.head_dim, hidden, 0.2)
-                      for l in ROUTING_LAYERS})
+                      for l in ROUTING_LAYERS},
+        residual_key=residual(), residual_value=residual(),
+        tower=updates([0, 1, 2], without="up"), reader=updates([1, 2, 3], without="value"))
 
 
-def save_adapter(path, model, memory, extra=None):
-    c = model.config
-    tensors = dict(extra or {})
+def adapter_tensors(memory):
+    """The tensors of an adapter by their names in the file."""
+    tensors = {}
     for name, by_layer in (("pool.score", memory.pool_score),
                            ("pool.position", memory.pool_position),
                            ("router.key", memory.router_key),
                            ("router.query", memory.router_query)):
         tensors |= {f"layers.{l}.{name}": t for l, t in by_layer.items()}
+    for part, by_layer in (("key", memory.residual_key), ("value", memory.residual_value)):
+        for l, (matrix, position) in by_layer.items():
+            tensors |= {f"layers.{l}.residual.{part}": matrix,
+                        f"layers.{l}.residual.{part}_position": position}
+    short = {projection: name for name, projection in MATRICES.items()}
+    for part, updates in (("tower", memory.tower), ("reader", memory.reader)):
+        for (l, projection), (a, b) in updates.items():
+            tensors |= {f"{part}.{l}.{short[projection]}.a": a, f"{part}.{l}.{short[projection]}.b": b}
+    return tensors
+
+
+def save_adapter(path, model, memory, tensors=None, **changes):
+    c = model.config
     config = {
-        "backbone": {"hidden_size": c.hidden_size, "num_layers": c.num_hidden_layers,
-                     "num_heads": c.num_attention_heads, "num_kv_heads": c.num_key_value_heads,
-                     "head_dim": c.head_dim},
-        "chunk_tokens": memory.chunk_tokens, "memory_layers": memory.memory_layers,
+        "backbone": {"hidden_size": c.hidden_size, "intermediate_size": c.intermediate_size,
+                     "num_layers": c.num_hidden_layers, "num_heads": c.num_attention_heads,
+                     "num_kv_heads": c.num_key_value_heads, "head_dim": c.head_dim},
+        "chunk_tokens": CHUNK, "max_chunk_tokens": MAX_CHUNK, "memory_layers": memory.memory_layers,
         "routing_layers": memory.routing_layers, "routing_weights": memory.routing_weights,
-        "alpha": [memory.alpha[l] for l in memory.memory_layers], "latent_weight": 0.4}
-    safetensors.torch.save_file(tensors, path, metadata={
+        "alpha": [memory.alpha[l] for l in memory.memory_layers], "latent_weight": 0.4, **changes}
+    safetensors.torch.save_file(tensors or adapter_tensors(memory), path, metadata={
         "format": "msa-adapter", "format_version": "1", "config": json.dumps(config)})
     return path
 
@@ -293,23 +329,89 @@ def test_smollm2_in_8_bits_keeps_its_latents(build_dir):
         assert cosines.mean() > 0.995
 
 
-def test_without_memory_an_adapter_changes_no_logit(build_dir, tmp_path):
+@pytest.mark.parametrize("weights", ["f32", "i8", "i4"])
+def test_without_memory_an_adapter_changes_no_logit(build_dir, tmp_path, weights):
+    if weights != "f32" and os.environ.get("MSA_TEST_DEVICE", "cpu") != "cpu":
+        pytest.skip("integer weights run on the cpu")
     tiny, path, model = build(tmp_path, "llama-plain")
     adapter = save_adapter(tmp_path / "adapter.safetensors", model, trained_memory(model, seed=9))
     tokens = random_tokens(30, tiny.model.config.vocab_size, seed=6)
-    with ModelProcess(build_dir, path, memory=memory_options()) as process:
+    options = {"memory": memory_options(), "weights": weights}
+    with ModelProcess(build_dir, path, **options) as process:
         plain = process("logits", tokens=tokens)["logits"]
-    with ModelProcess(build_dir, path, memory=memory_options(), adapter=str(adapter)) as process:
+    with ModelProcess(build_dir, path, adapter=str(adapter), **options) as process:
         assert np.array_equal(process("logits", tokens=tokens)["logits"], plain)
         assert process("info")["latent_weight"] == 0.4
 
 
-def test_an_adapter_with_more_than_this_version_applies_is_refused(build_dir, tmp_path):
+@pytest.mark.parametrize("chunk", [1, 5, MAX_CHUNK])
+def test_one_adapter_serves_several_rates(build_dir, tmp_path, chunk):
+    tiny, path, model = build(tmp_path, "llama-plain")
+    memory = trained_memory(model, seed=9)
+    adapter = save_adapter(tmp_path / "adapter.safetensors", model, memory)
+    memory.chunk_tokens = chunk
+    keys, latents = encode_reference(msa_reference.Reference(model, memory), passages_of(tiny, LENGTHS))
+    with ModelProcess(build_dir, path, memory=memory_options(chunk_tokens=chunk),
+                      adapter=str(adapter)) as process:
+        got = process("encode", passages=passages_of(tiny, LENGTHS))
+    assert np.abs(got["keys"] - torch.cat(keys).numpy()).max() < MEMORY_TOLERANCE
+    assert np.abs(got["latents"] - torch.cat(latents).numpy()).max() < MEMORY_TOLERANCE
+
+
+def test_the_adapter_says_how_long_chunks_are(build_dir, tmp_path):
     _, path, model = build(tmp_path, "llama-plain")
-    adapter = save_adapter(tmp_path / "adapter.safetensors", model, trained_memory(model, seed=9),
-                           extra={"tower.layers.0.query.a": torch.zeros(4, 64)})
-    with pytest.raises(ModelError, match="tower.layers.0.query.a"):
-        ModelProcess(build_dir, path, memory=memory_options(), adapter=str(adapter))
+    adapter = save_adapter(tmp_path / "adapter.safetensors", model, trained_memory(model, seed=9))
+    options = {"passage_tokens": 64, "query_offset": 7}
+    with ModelProcess(build_dir, path, memory=options, adapter=str(adapter)) as process:
+        memory = process("info")["memory"]
+    assert memory["chunk_tokens"] == CHUNK and memory["memory_layers"] == MEMORY_LAYERS
+    with pytest.raises(ModelError, match=f"at most {MAX_CHUNK} tokens"):
+        ModelProcess(build_dir, path, memory={**options, "chunk_tokens": MAX_CHUNK + 1},
+                     adapter=str(adapter))
+
+
+def stored(tensor, dtype):
+    """Tensors of a file that holds `tensor` in fewer bits, by what follows its name, and the values then."""
+    if dtype != torch.int8:
+        return {"": tensor.to(dtype)}, tensor.to(dtype).float()
+    scale = tensor.abs().amax(1) / 127
+    rows = (tensor / scale[:, None]).round().to(torch.int8)
+    return {"": rows, ".scale": scale}, rows.float() * scale[:, None]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.int8])
+def test_an_adapter_may_be_stored_in_fewer_bits(build_dir, tmp_path, dtype):
+    tiny, path, model = build(tmp_path, "llama-plain")
+    memory = trained_memory(model, seed=9)
+    tensors = {}
+    for name, tensor in adapter_tensors(memory).items():
+        held, values = stored(tensor, dtype)
+        tensors |= {name + suffix: t for suffix, t in held.items()}
+        tensor.copy_(values)  # what the reference reads
+    adapter = save_adapter(tmp_path / "adapter.safetensors", model, memory, tensors)
+    passages = passages_of(tiny, [37, 5])
+    reference = msa_reference.Reference(model, memory)
+    keys, latents = (torch.cat(part) for part in encode_reference(reference, passages))
+    with ModelProcess(build_dir, path, memory=memory_options(), adapter=str(adapter)) as process:
+        got = process("encode", passages=passages)
+    assert np.abs(got["keys"] - keys.numpy()).max() < MEMORY_TOLERANCE
+    assert np.abs(got["latents"] - latents.numpy()).max() < MEMORY_TOLERANCE
+
+
+def test_a_question_is_routed_in_the_adapters_template(build_dir, tmp_path):
+    """Special tokens count in the template and nowhere else."""
+    tiny, path, model = build(tmp_path, "llama-plain")
+    memory = trained_memory(model, seed=9)
+    template = {"prefix": "<|begin_of_text|>question: ", "suffix": " answer:<|end_of_text|>"}
+    question = "What did<|end_of_text|> the reader forget?"
+    tokens = (encode_text(tiny.tokenizer, template["prefix"], special=True)
+              + encode_text(tiny.tokenizer, question)
+              + encode_text(tiny.tokenizer, template["suffix"], special=True))
+    reference = msa_reference.Reference(model, memory)
+    adapter = save_adapter(tmp_path / "adapter.safetensors", model, memory, question=template)
+    with ModelProcess(build_dir, path, memory=memory_options(), adapter=str(adapter)) as process:
+        got = process("route", question=question)["query"]
+    assert np.abs(got - reference.fold(reference.head_queries(tokens)).numpy()).max() < MEMORY_TOLERANCE
 
 
 def test_smollm2_routes_by_the_end_of_the_question(build_dir, smollm2):

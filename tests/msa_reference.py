@@ -23,6 +23,10 @@ class Memory:
     pool_position: dict = dataclasses.field(default_factory=dict)  # layer -> [P, G]
     router_key: dict = dataclasses.field(default_factory=dict)  # layer -> [G D, hidden]
     router_query: dict = dataclasses.field(default_factory=dict)  # layer -> [H D, hidden]
+    residual_key: dict = dataclasses.field(default_factory=dict)  # layer -> (U [G D, hidden], g [P, G D])
+    residual_value: dict = dataclasses.field(default_factory=dict)
+    tower: dict = dataclasses.field(default_factory=dict)  # (layer, projection) -> (a, b): W + b^T a
+    reader: dict = dataclasses.field(default_factory=dict)
 
 
 def rms_norm(x, weight, epsilon):
@@ -45,8 +49,10 @@ class Reference:
         self.frequencies = model.model.rotary_emb.inv_freq.double()
         self.memory = memory
 
-    def weight(self, layer, name):
-        return self.weights.get(f"model.layers.{layer}.{name}.weight")
+    def weight(self, layer, name, updates=None):
+        weight = self.weights.get(f"model.layers.{layer}.{name}.weight")
+        a, b = (updates or {}).get((layer, name), (None, None))
+        return weight if a is None else weight + b.double().T @ a.double()
 
     def rope(self, x, positions):
         """x [T, heads, D]: the two halves of a head are the parts of D / 2 complex numbers."""
@@ -55,11 +61,11 @@ class Reference:
         a, b = x[..., : self.dim // 2], x[..., self.dim // 2 :]
         return torch.cat([a * cos - b * sin, b * cos + a * sin], -1)
 
-    def project(self, layer, x, positions):
+    def project(self, layer, x, positions, updates=None):
         """q [T, H, D], k and v [T, G, D] of a layer's normalised input."""
-        q = (x @ self.weight(layer, "self_attn.q_proj").T).view(-1, self.heads, self.dim)
-        k = (x @ self.weight(layer, "self_attn.k_proj").T).view(-1, self.groups, self.dim)
-        v = (x @ self.weight(layer, "self_attn.v_proj").T).view(-1, self.groups, self.dim)
+        q = (x @ self.weight(layer, "self_attn.q_proj", updates).T).view(-1, self.heads, self.dim)
+        k = (x @ self.weight(layer, "self_attn.k_proj", updates).T).view(-1, self.groups, self.dim)
+        v = (x @ self.weight(layer, "self_attn.v_proj", updates).T).view(-1, self.groups, self.dim)
         if self.weight(layer, "self_attn.q_norm") is not None:
             q = rms_norm(q, self.weight(layer, "self_attn.q_norm"), self.epsilon)
             k = rms_norm(k, self.weight(layer, "self_attn.k_norm"), self.epsilon)
@@ -78,13 +84,13 @@ class Reference:
                 out[t, h] = torch.softmax(logits, 0) @ values
         return out
 
-    def run(self, tokens, first_position=0, latents=None, scores=None):
+    def run(self, tokens, first_position=0, latents=None, scores=None, updates=None):
         """Yields (layer, normalised input, q, k, v) of each layer; the logits are self.logits after."""
         hidden = self.weights["model.embed_tokens.weight"][torch.tensor(tokens)]
         positions = torch.arange(first_position, first_position + len(tokens))
         for layer in range(self.layers):
             x = rms_norm(hidden, self.weight(layer, "input_layernorm"), self.epsilon)
-            q, k, v = self.project(layer, x, positions)
+            q, k, v = self.project(layer, x, positions, updates)
             yield layer, x, q, k, v
             latent_k = latent_v = torch.zeros(0, self.groups, self.dim, dtype=torch.float64)
             bias = torch.zeros(0, dtype=torch.float64)
@@ -93,19 +99,20 @@ class Reference:
                 latent_k, latent_v = latents[:, index, 0], latents[:, index, 1]
                 bias = self.memory.alpha.get(layer, 0.0) * (scores - scores.max())
             attention = self.attend(q, k, v, latent_k, latent_v, bias).flatten(1)
-            hidden = hidden + attention @ self.weight(layer, "self_attn.o_proj").T
+            hidden = hidden + attention @ self.weight(layer, "self_attn.o_proj", updates).T
             x = rms_norm(hidden, self.weight(layer, "post_attention_layernorm"), self.epsilon)
-            gate = torch.nn.functional.silu(x @ self.weight(layer, "mlp.gate_proj").T)
-            up = x @ self.weight(layer, "mlp.up_proj").T
-            hidden = hidden + (gate * up) @ self.weight(layer, "mlp.down_proj").T
+            gate = torch.nn.functional.silu(x @ self.weight(layer, "mlp.gate_proj", updates).T)
+            up = x @ self.weight(layer, "mlp.up_proj", updates).T
+            hidden = hidden + (gate * up) @ self.weight(layer, "mlp.down_proj", updates).T
         hidden = rms_norm(hidden, self.weights["model.norm.weight"], self.epsilon)
         output = self.weights.get("lm_head.weight", self.weights["model.embed_tokens.weight"])
         self.logits = hidden @ output.T
 
     def forward(self, tokens, latents=None, scores=None):
         """Logits [T, vocab] with latents [N, layers, 2, G, D] and routing scores [N] attached."""
-        offset = 0 if latents is None else self.memory.query_offset
-        for _ in self.run(tokens, offset, latents, scores):
+        attached = latents is not None
+        offset, updates = (self.memory.query_offset, self.memory.reader) if attached else (0, None)
+        for _ in self.run(tokens, offset, latents, scores, updates):
             pass
         return self.logits
 
@@ -118,19 +125,30 @@ class Reference:
             logits = logits + self.memory.pool_position[layer].double()[: x.shape[0]]
         return torch.softmax(logits, 0)
 
+    def residual(self, part, layer, x):
+        """mean_i g_i * (U x_i) of one chunk's tokens, [G, D]."""
+        if layer not in part:
+            return 0.0
+        matrix, position = (t.double() for t in part[layer])
+        return torch.stack([position[i] * (matrix @ x[i]) for i in range(len(x))]).mean(0).view(
+            self.groups, self.dim)
+
     def encode(self, passage):
         """Routing keys [chunks, E] and latents [chunks, layers, 2, G, D] of one passage."""
         size = self.memory.chunk_tokens
         chunks = [slice(i, min(i + size, len(passage))) for i in range(0, len(passage), size)]
         keys, latents = [[] for _ in chunks], [[] for _ in chunks]
-        for layer, x, _, k, v in self.run(passage):
+        tower = self.memory.tower
+        for layer, x, _, k, v in self.run(passage, updates=tower):
             if layer not in self.memory.memory_layers:
                 continue
-            router = self.memory.router_key.get(layer, self.weight(layer, "self_attn.k_proj"))
+            router = self.memory.router_key.get(layer, self.weight(layer, "self_attn.k_proj", tower))
             r = (x @ router.double().T).view(-1, self.groups, self.dim)
             for c, tokens in enumerate(chunks):
                 a = self.pool_weights(layer, x[tokens])[:, :, None]
-                latents[c].append(torch.stack([(a * k[tokens]).sum(0), (a * v[tokens]).sum(0)]))
+                latents[c].append(torch.stack([
+                    (a * k[tokens]).sum(0) + self.residual(self.memory.residual_key, layer, x[tokens]),
+                    (a * v[tokens]).sum(0) + self.residual(self.memory.residual_value, layer, x[tokens])]))
                 if layer in self.memory.routing_layers:
                     keys[c].append(normalise((a * r[tokens]).sum(0)))
         return (torch.stack([torch.cat(k).flatten() for k in keys]),
@@ -139,9 +157,11 @@ class Reference:
     def head_queries(self, tokens):
         """q_h [routing layers, H, D] of the last token, each of unit length."""
         out = []
-        for layer, x, *_ in self.run(tokens):
+        tower = self.memory.tower
+        for layer, x, *_ in self.run(tokens, updates=tower):
             if layer in self.memory.routing_layers:
-                projection = self.memory.router_query.get(layer, self.weight(layer, "self_attn.q_proj"))
+                projection = self.memory.router_query.get(
+                    layer, self.weight(layer, "self_attn.q_proj", tower))
                 out.append(normalise((projection.double() @ x[-1]).view(self.heads, self.dim)))
         return torch.stack(out)
 

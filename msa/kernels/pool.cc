@@ -37,6 +37,24 @@ void PoolChunks(MatrixView<const float> x, std::span<const float> weights, int64
   }
 }
 
+void AddPositionedMeans(MatrixView<const float> x, MatrixView<const float> position,
+                        std::span<const int64_t> chunk_begin, MatrixView<float> out, Isa) {
+  MSA_CHECK(position.cols == x.cols && out.cols == x.cols);
+  MSA_CHECK(chunk_begin.size() == static_cast<size_t>(out.rows) + 1);
+  MSA_CHECK(chunk_begin.front() >= 0 && chunk_begin.back() <= x.rows);
+  for (int64_t c = 0; c < out.rows; ++c) {
+    const int64_t begin = chunk_begin[c], end = chunk_begin[c + 1];
+    MSA_CHECK(begin < end && end - begin <= position.rows);
+    const float share = 1.0f / static_cast<float>(end - begin);
+    float* sum = out.row(c).data();
+    for (int64_t t = begin; t < end; ++t) {
+      const float* token = x.row(t).data();
+      const float* g = position.row(t - begin).data();
+      for (int64_t d = 0; d < x.cols; ++d) sum[d] += share * g[d] * token[d];
+    }
+  }
+}
+
 void NormaliseHeads(MatrixView<float> x, int64_t dim, Isa) {
   MSA_CHECK(dim > 0 && x.cols % dim == 0);
   for (int64_t r = 0; r < x.rows; ++r) {

@@ -17,6 +17,13 @@ namespace msa {
 void PoolChunks(MatrixView<const float> x, std::span<const float> weights, int64_t heads,
                 std::span<const int64_t> chunk_begin, MatrixView<float> out, Isa isa = BestIsa());
 
+// out[c, :] += mean over the rows t of chunk c of position[t - chunk_begin[c], :] * x[t, :].
+//   x [tokens, cols]; position [at least the longest chunk, cols]; out [chunks, cols]
+// An empty chunk is a bug. Sums in f32, in token order; the same on every Isa.
+void AddPositionedMeans(MatrixView<const float> x, MatrixView<const float> position,
+                        std::span<const int64_t> chunk_begin, MatrixView<float> out,
+                        Isa isa = BestIsa());
+
 // Divides each run of `dim` values of each row by its L2 norm (at least 1e-12). The same on every
 // Isa.
 void NormaliseHeads(MatrixView<float> x, int64_t dim, Isa isa = BestIsa());

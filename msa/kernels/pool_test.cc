@@ -58,6 +58,28 @@ TEST(PoolChunks, EmptyChunkIsABug) {
   EXPECT_DEATH(PoolChunks({x.data(), 2, 2}, {}, 1, chunk_begin, {out.data(), 2, 2}), "begin < end");
 }
 
+TEST(AddPositionedMeans, MultipliesByPositionAndAddsTheMean) {
+  const std::vector<float> x = {1, 2, kNaN, 3, 4, kNaN, 5, 6, kNaN};  // 3 tokens of 2, padded
+  const std::vector<float> position = {2, 10, -1, 0.5, kNaN, kNaN};   // the third stays unread
+  const std::vector<int64_t> chunk_begin = {0, 2, 3};
+  std::vector<float> out = {100, 200, kNaN, 300, 400, kNaN};
+  AddPositionedMeans({x.data(), 3, 2, 3}, {position.data(), 3, 2}, chunk_begin,
+                     {out.data(), 2, 2, 3});
+  EXPECT_EQ(out[0], 100 + (2 * 1 - 1 * 3) / 2.0f);
+  EXPECT_EQ(out[1], 200 + (10 * 2 + 0.5f * 4) / 2.0f);
+  EXPECT_EQ(out[3], 300 + 2 * 5);
+  EXPECT_EQ(out[4], 400 + 10 * 6);
+}
+
+TEST(AddPositionedMeans, AChunkLongerThanPositionsIsABug) {
+  const std::vector<float> x(4), position(2);
+  const std::vector<int64_t> chunk_begin = {0, 2};
+  std::vector<float> out(2);
+  EXPECT_DEATH(AddPositionedMeans({x.data(), 2, 2}, {position.data(), 1, 2}, chunk_begin,
+                                  {out.data(), 1, 2}),
+               "position.rows");
+}
+
 TEST(NormaliseHeads, EachHeadGetsLengthOne) {
   std::vector<float> x = Normal(3 * 8, 1);
   const std::vector<float> before = x;

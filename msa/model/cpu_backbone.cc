@@ -37,14 +37,15 @@ void MultiplyGated(const QuantMatrix& matrix, MatrixView<const float> gate_up, M
   matrix.MultiplyQuantised(q, y, pool);
 }
 
-Result<std::vector<float>> ReadVector(const WeightSource& source, WeightId id) {
+Result<std::vector<float>> ReadVector(const AdaptedWeights& source, WeightId id) {
   std::vector<float> out(static_cast<size_t>(source.Shape(id.weight)[1]));
   MSA_RETURN_IF_ERROR(source.Read(id, out));
   return out;
 }
 
 // The weights' rows one above the other, if the file holds all of them in the same 4-bit blocks.
-std::optional<WeightBlocks> StackBlocks(const WeightSource& source, std::span<const WeightId> ids) {
+std::optional<WeightBlocks> StackBlocks(const AdaptedWeights& source,
+                                        std::span<const WeightId> ids) {
   std::optional<WeightBlocks> stacked;
   for (const WeightId id : ids) {
     std::optional<WeightBlocks> blocks = source.ReadBlocks(id);
@@ -59,13 +60,14 @@ std::optional<WeightBlocks> StackBlocks(const WeightSource& source, std::span<co
 }
 
 // One matrix of several that read one input.
-Result<std::unique_ptr<QuantMatrix>> ReadMatrix(const WeightSource& source, WeightFormat format,
+Result<std::unique_ptr<QuantMatrix>> ReadMatrix(const AdaptedWeights& source, WeightFormat format,
                                                 std::initializer_list<WeightId> ids) {
   int64_t rows = 0;
   int64_t columns = 0;
   for (const WeightId id : ids) {
     rows += source.Shape(id.weight)[0];
     columns = source.Shape(id.weight)[1];
+    if (source.IsUpdated(id)) format = WeightFormat::kI8Row;
   }
   if (format == WeightFormat::kI4Block) {
     if (const auto blocks = StackBlocks(source, ids)) {
@@ -82,83 +84,100 @@ Result<std::unique_ptr<QuantMatrix>> ReadMatrix(const WeightSource& source, Weig
   return QuantMatrix::FromF32({values.data(), rows, columns}, format);
 }
 
+Result<std::shared_ptr<const CpuEmbeddings>> LoadEmbeddings(const AdaptedWeights& source) {
+  auto parts = std::make_shared<CpuEmbeddings>();
+  MSA_ASSIGN_OR_RETURN(parts->embedding,
+                       ReadMatrix(source, WeightFormat::kI8Row, {{Weight::kTokenEmbedding}}));
+  MSA_ASSIGN_OR_RETURN(parts->output_norm, ReadVector(source, {Weight::kOutputNorm}));
+  if (!source.config().tied_embeddings) {
+    MSA_ASSIGN_OR_RETURN(parts->output,
+                         ReadMatrix(source, WeightFormat::kI8Row, {{Weight::kOutput}}));
+  }
+  return std::shared_ptr<const CpuEmbeddings>(std::move(parts));
+}
+
+Result<std::shared_ptr<const CpuLayer>> LoadLayer(const AdaptedWeights& source, WeightFormat format,
+                                                  int64_t index) {
+  auto layer = std::make_shared<CpuLayer>();
+  const auto id = [&](Weight weight) { return WeightId{weight, index}; };
+  MSA_ASSIGN_OR_RETURN(layer->attention_norm, ReadVector(source, id(Weight::kAttentionNorm)));
+  MSA_ASSIGN_OR_RETURN(layer->mlp_norm, ReadVector(source, id(Weight::kMlpNorm)));
+  if (source.config().attention_norms) {
+    MSA_ASSIGN_OR_RETURN(layer->query_norm, ReadVector(source, id(Weight::kQueryNorm)));
+    MSA_ASSIGN_OR_RETURN(layer->key_norm, ReadVector(source, id(Weight::kKeyNorm)));
+  }
+  MSA_ASSIGN_OR_RETURN(
+      layer->qkv,
+      ReadMatrix(source, format, {id(Weight::kQuery), id(Weight::kKey), id(Weight::kValue)}));
+  MSA_ASSIGN_OR_RETURN(layer->attention_output,
+                       ReadMatrix(source, format, {id(Weight::kAttentionOutput)}));
+  MSA_ASSIGN_OR_RETURN(layer->gate_up,
+                       ReadMatrix(source, format, {id(Weight::kGate), id(Weight::kUp)}));
+  MSA_ASSIGN_OR_RETURN(layer->down, ReadMatrix(source, format, {id(Weight::kDown)}));
+  return std::shared_ptr<const CpuLayer>(std::move(layer));
+}
+
+int64_t BytesOf(std::initializer_list<const std::vector<float>*> vectors) {
+  size_t count = 0;
+  for (const std::vector<float>* vector : vectors) count += vector->size();
+  return static_cast<int64_t>(count * sizeof(float));
+}
+
 }  // namespace
 
-Result<std::unique_ptr<CpuBackbone>> CpuBackbone::Load(const WeightSource& source,
-                                                       WeightFormat format, ThreadPool& pool) {
-  std::unique_ptr<CpuBackbone> backbone(new CpuBackbone(source.config()));
-  const BackboneConfig& config = backbone->config_;
-  backbone->layers_.resize(static_cast<size_t>(config.num_layers));
+int64_t CpuLayer::resident_bytes() const {
+  return qkv->resident_bytes() + attention_output->resident_bytes() + gate_up->resident_bytes() +
+         down->resident_bytes() + BytesOf({&attention_norm, &mlp_norm, &query_norm, &key_norm});
+}
+
+int64_t CpuEmbeddings::resident_bytes() const {
+  return embedding->resident_bytes() + (output != nullptr ? output->resident_bytes() : 0) +
+         BytesOf({&output_norm});
+}
+
+Result<std::unique_ptr<CpuBackbone>> CpuBackbone::Load(const AdaptedWeights& source,
+                                                       WeightFormat format, ThreadPool& pool,
+                                                       Parts parts) {
   std::mutex mutex;
   Status status;
-  const auto note = [&](const Status& result) {
+  const auto load = [&](auto& part, auto load_part) {
+    if (part != nullptr) return;
+    auto loaded = load_part();
     const std::lock_guard lock(mutex);
-    if (status.ok()) status = result;
+    if (status.ok()) status = loaded.status();
+    if (loaded.ok()) part = std::move(*loaded);
   };
   // The embedding is about as much work as ten layers of a small model: first, so that no thread is
   // left with it at the end.
-  pool.ParallelFor(config.num_layers + 1, 1, [&](int64_t begin, int64_t end, int) {
+  pool.ParallelFor(std::ssize(parts.layers) + 1, 1, [&](int64_t begin, int64_t end, int) {
     for (int64_t i = begin; i < end; ++i) {
-      if (i > 0) {
-        note(backbone->LoadLayer(source, format, i - 1));
-        continue;
+      if (i == 0) {
+        load(parts.embeddings, [&] { return LoadEmbeddings(source); });
+      } else {
+        load(parts.layers[static_cast<size_t>(i - 1)],
+             [&] { return LoadLayer(source, format, i - 1); });
       }
-      auto embedding = ReadMatrix(source, WeightFormat::kI8Row, {{Weight::kTokenEmbedding}});
-      note(embedding.status());
-      if (embedding.ok()) backbone->embedding_ = std::move(*embedding);
     }
   });
   MSA_RETURN_IF_ERROR(status);
-  MSA_ASSIGN_OR_RETURN(backbone->output_norm_, ReadVector(source, {Weight::kOutputNorm}));
-  if (!config.tied_embeddings) {
-    MSA_ASSIGN_OR_RETURN(backbone->output_,
-                         ReadMatrix(source, WeightFormat::kI8Row, {{Weight::kOutput}}));
-  }
-  return backbone;
-}
-
-Status CpuBackbone::LoadLayer(const WeightSource& source, WeightFormat format, int64_t index) {
-  CpuLayer& layer = layers_[static_cast<size_t>(index)];
-  const auto id = [&](Weight weight) { return WeightId{weight, index}; };
-  MSA_ASSIGN_OR_RETURN(layer.attention_norm, ReadVector(source, id(Weight::kAttentionNorm)));
-  MSA_ASSIGN_OR_RETURN(layer.mlp_norm, ReadVector(source, id(Weight::kMlpNorm)));
-  if (config_.attention_norms) {
-    MSA_ASSIGN_OR_RETURN(layer.query_norm, ReadVector(source, id(Weight::kQueryNorm)));
-    MSA_ASSIGN_OR_RETURN(layer.key_norm, ReadVector(source, id(Weight::kKeyNorm)));
-  }
-  MSA_ASSIGN_OR_RETURN(
-      layer.qkv,
-      ReadMatrix(source, format, {id(Weight::kQuery), id(Weight::kKey), id(Weight::kValue)}));
-  MSA_ASSIGN_OR_RETURN(layer.attention_output,
-                       ReadMatrix(source, format, {id(Weight::kAttentionOutput)}));
-  MSA_ASSIGN_OR_RETURN(layer.gate_up,
-                       ReadMatrix(source, format, {id(Weight::kGate), id(Weight::kUp)}));
-  MSA_ASSIGN_OR_RETURN(layer.down, ReadMatrix(source, format, {id(Weight::kDown)}));
-  return OkStatus();
-}
-
-int64_t CpuBackbone::resident_bytes() const {
-  int64_t bytes = embedding_->resident_bytes();
-  if (output_ != nullptr) bytes += output_->resident_bytes();
-  size_t norms = output_norm_.size();
-  for (const CpuLayer& layer : layers_) {
-    bytes += layer.qkv->resident_bytes() + layer.attention_output->resident_bytes() +
-             layer.gate_up->resident_bytes() + layer.down->resident_bytes();
-    norms += layer.attention_norm.size() + layer.mlp_norm.size() + layer.query_norm.size() +
-             layer.key_norm.size();
-  }
-  return bytes + static_cast<int64_t>(norms * sizeof(float));
+  return std::unique_ptr<CpuBackbone>(new CpuBackbone(source.config(), std::move(parts)));
 }
 
 void CpuBackbone::Embed(std::span<const TokenId> tokens, MatrixView<float> hidden) const {
   for (int64_t i = 0; i < hidden.rows; ++i) {
-    embedding_->DequantizeRow(tokens[static_cast<size_t>(i)], hidden.row(i));
+    parts_.embeddings->embedding->DequantizeRow(tokens[static_cast<size_t>(i)], hidden.row(i));
   }
 }
 
 void CpuBackbone::Project(const CpuLayer& layer, MatrixView<const float> hidden,
                           MatrixView<float> qkv, ThreadPool* pool) const {
-  MultiplyNorm(*layer.qkv, hidden, layer.attention_norm, config_.norm_epsilon, qkv, pool);
+  MultiplyInput(layer, *layer.qkv, hidden, qkv, pool);
+}
+
+void CpuBackbone::MultiplyInput(const CpuLayer& layer, const QuantMatrix& matrix,
+                                MatrixView<const float> hidden, MatrixView<float> y,
+                                ThreadPool* pool) const {
+  MultiplyNorm(matrix, hidden, layer.attention_norm, config_.norm_epsilon, y, pool);
 }
 
 void CpuBackbone::Rotate(const CpuLayer& layer, MatrixView<float> qkv, const RopeTable& table,
@@ -193,8 +212,9 @@ void CpuBackbone::Finish(const CpuLayer& layer, MatrixView<const float> attentio
 
 void CpuBackbone::Logits(MatrixView<const float> hidden, MatrixView<float> logits,
                          ThreadPool* pool) const {
-  const QuantMatrix& head = output_ != nullptr ? *output_ : *embedding_;
-  MultiplyNorm(head, hidden, output_norm_, config_.norm_epsilon, logits, pool);
+  const CpuEmbeddings& parts = *parts_.embeddings;
+  const QuantMatrix& head = parts.output != nullptr ? *parts.output : *parts.embedding;
+  MultiplyNorm(head, hidden, parts.output_norm, config_.norm_epsilon, logits, pool);
 }
 
 }  // namespace msa

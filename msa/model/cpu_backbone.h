@@ -18,8 +18,8 @@
 #include "msa/kernels/attend.h"
 #include "msa/kernels/block_ops.h"
 #include "msa/kernels/quant_matmul.h"
+#include "msa/model/adapted_weights.h"
 #include "msa/model/backbone.h"
-#include "msa/model/weight_source.h"
 
 namespace msa {
 
@@ -33,23 +33,42 @@ struct CpuLayer {
   std::unique_ptr<QuantMatrix> attention_output;
   std::unique_ptr<QuantMatrix> gate_up;  // gate above up
   std::unique_ptr<QuantMatrix> down;
+
+  int64_t resident_bytes() const;
+};
+
+// Kept in 8 bits whatever the layers are: the head decides between near-equal tokens.
+struct CpuEmbeddings {
+  std::unique_ptr<QuantMatrix> embedding;
+  std::unique_ptr<QuantMatrix> output;  // null: the embedding
+  std::vector<float> output_norm;
+
+  int64_t resident_bytes() const;
 };
 
 // Immutable after Load; any number of threads may call.
 class CpuBackbone {
  public:
-  // Embedding and output head are kept in 8 bits whatever `format` is: the head decides between
-  // near-equal tokens. 4-bit blocks of the file are kept as they are.
-  static Result<std::unique_ptr<CpuBackbone>> Load(const WeightSource& source, WeightFormat format,
-                                                   ThreadPool& pool);
+  // Backbones with and without an adapter's updates share them.
+  struct Parts {
+    std::shared_ptr<const CpuEmbeddings> embeddings;
+    std::vector<std::shared_ptr<const CpuLayer>> layers;
+  };
+
+  // Loads the parts that are null; as many layers as `parts` has. 4-bit blocks of the file are kept
+  // as they are; matrices with an update are kept in 8 bits whatever `format` is.
+  static Result<std::unique_ptr<CpuBackbone>> Load(const AdaptedWeights& source,
+                                                   WeightFormat format, ThreadPool& pool,
+                                                   Parts parts);
 
   const BackboneConfig& config() const { return config_; }
-  const CpuLayer& layer(int64_t i) const { return layers_[static_cast<size_t>(i)]; }
+  const Parts& parts() const { return parts_; }
+  // REQUIRES: i is one of the layers that were loaded.
+  const CpuLayer& layer(int64_t i) const { return *parts_.layers[static_cast<size_t>(i)]; }
   AttentionShape attention_shape() const {
     return {config_.num_heads, config_.num_kv_heads, config_.head_dim};
   }
   int64_t qkv_size() const { return config_.query_size() + 2 * config_.kv_size(); }
-  int64_t resident_bytes() const;
 
   // In all of these, rows of the arguments belong together, and `pool` null means this thread
   // alone.
@@ -60,6 +79,9 @@ class CpuBackbone {
   // head nor rotated.
   void Project(const CpuLayer& layer, MatrixView<const float> hidden, MatrixView<float> qkv,
                ThreadPool* pool) const;
+  // hidden to y [T, outputs]: another matrix of the same normalised input.
+  void MultiplyInput(const CpuLayer& layer, const QuantMatrix& matrix,
+                     MatrixView<const float> hidden, MatrixView<float> y, ThreadPool* pool) const;
   // Norms of query and key heads (Qwen3) and rope, in place.
   void Rotate(const CpuLayer& layer, MatrixView<float> qkv, const RopeTable& table,
               std::span<const int32_t> positions) const;
@@ -70,14 +92,11 @@ class CpuBackbone {
   void Logits(MatrixView<const float> hidden, MatrixView<float> logits, ThreadPool* pool) const;
 
  private:
-  explicit CpuBackbone(BackboneConfig config) : config_(std::move(config)) {}
-  Status LoadLayer(const WeightSource& source, WeightFormat format, int64_t index);
+  CpuBackbone(BackboneConfig config, Parts parts)
+      : config_(std::move(config)), parts_(std::move(parts)) {}
 
   const BackboneConfig config_;
-  std::unique_ptr<QuantMatrix> embedding_;
-  std::unique_ptr<QuantMatrix> output_;  // null: the embedding
-  std::vector<float> output_norm_;
-  std::vector<CpuLayer> layers_;
+  Parts parts_;
 };
 
 // Rows begin .. end - 1, and columns likewise.

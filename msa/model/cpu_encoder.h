@@ -7,18 +7,11 @@
 #include <span>
 #include <vector>
 
-#include "msa/kernels/quant_matmul.h"
+#include "msa/model/cpu_adapter.h"
 #include "msa/model/cpu_backbone.h"
 #include "msa/model/transformer.h"
 
 namespace msa {
-
-// The adapter's matrices of one memory layer; null where untrained.
-struct CpuAdapterLayer {
-  std::unique_ptr<QuantMatrix> pool_score;
-  std::unique_ptr<QuantMatrix> router_key;
-  std::unique_ptr<QuantMatrix> router_query;
-};
 
 // Where one passage's chunks go.
 struct PassageOutput {
@@ -28,7 +21,7 @@ struct PassageOutput {
 
 // What all threads read.
 struct CpuEncoderInput {
-  const CpuBackbone* backbone;
+  const CpuBackbone* backbone;  // the tower
   const MemoryPlan* plan;
   std::span<const CpuAdapterLayer> adapter;  // one a memory layer
   const RopeTable* rope;                     // of a passage's positions
@@ -44,19 +37,24 @@ class CpuEncoder {
 
  private:
   void Gather(const CpuEncoderInput& input, const Pack& pack);
+  void Project(const CpuEncoderInput& input, int64_t layer, int64_t begin, int64_t end);
   void Remember(const CpuEncoderInput& input, int64_t layer);
   void ComputePoolWeights(const CpuEncoderInput& input, int64_t memory_index);
-  template <class Place>
-  void PoolPassages(const MemoryPlan& plan, MatrixView<const float> values, Place place) const;
+  template <class F>
+  void ForEachPassage(F f) const;
+  void PoolLatents(const CpuEncoderInput& input, int64_t memory_index) const;
 
-  RowBuffer hidden_buffer_, qkv_buffer_, attention_buffer_, norm_buffer_, router_buffer_;
-  MatrixView<float> hidden_, qkv_, attention_, norm_;
+  RowBuffer hidden_buffer_, qkv_buffer_, attention_buffer_, adapted_buffer_;
+  MatrixView<float> hidden_, qkv_, attention_;
+  MatrixView<float> adapted_;  // [T, outputs] of CpuAdapterLayer::input at the layer at hand
   // Of the pack at hand:
   std::vector<TokenId> tokens_;         // [T]
   std::vector<int32_t> positions_;      // [T], in its passage
   std::vector<int64_t> passage_begin_;  // [passages + 1]
   std::vector<PassageOutput> outputs_;  // [passages]
-  std::vector<float> pool_weights_;     // [T, G]; empty: the mean
+  // Of each passage, rows in it: [chunks + 1].
+  std::vector<std::vector<int64_t>> chunk_begin_;
+  std::vector<float> pool_weights_;  // [T, G]; empty: the mean
 };
 
 }  // namespace msa

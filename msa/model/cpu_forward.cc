@@ -4,6 +4,8 @@
 
 #include "msa/kernels/isa.h"
 #include "msa/kernels/pool.h"
+#include "msa/model/backbone_set.h"
+#include "msa/model/cpu_adapter.h"
 #include "msa/model/cpu_backbone.h"
 #include "msa/model/cpu_encoder.h"
 #include "msa/model/cpu_pass.h"
@@ -18,21 +20,25 @@ constexpr int64_t kPackTokens = 512;
 
 class CpuForward : public Transformer {
  public:
-  CpuForward(const MemoryPlan& plan, WeightMode mode, int num_threads)
+  CpuForward(const WeightSource& source, const MemoryPlan& plan, WeightMode mode, int num_threads)
       : plan_(plan),
         mode_(mode),
         pool_(num_threads),
         passage_rope_(plan.memory.passage_tokens, plan.backbone.rope_frequencies),
+        backbones_(source, plan,
+                   [this](const AdaptedWeights& weights, CpuBackbone::Parts parts) {
+                     const WeightFormat format =
+                         mode_ == WeightMode::kI8 ? WeightFormat::kI8Row : WeightFormat::kI4Block;
+                     return CpuBackbone::Load(weights, format, pool_, std::move(parts));
+                   }),
         encoders_(static_cast<size_t>(pool_.num_threads())) {}
 
-  Status Load(const WeightSource& source) {
-    const WeightFormat format =
-        mode_ == WeightMode::kI8 ? WeightFormat::kI8Row : WeightFormat::kI4Block;
-    MSA_ASSIGN_OR_RETURN(backbone_, CpuBackbone::Load(source, format, pool_));
+  Status Load() {
     for (const AdapterLayer& layer : plan_.adapter.layers) {
-      MSA_RETURN_IF_ERROR(LoadAdapterLayer(layer));
+      MSA_ASSIGN_OR_RETURN(auto loaded, CpuAdapterLayer::Load(layer, plan_.backbone.hidden_size));
+      adapter_.push_back(std::move(loaded));
     }
-    return OkStatus();
+    return backbones_.Tower().status();
   }
 
   Status Encode(std::span<const std::span<const TokenId>> passages, EncodedBatch* out) override {
@@ -49,8 +55,8 @@ class CpuForward : public Transformer {
     const int64_t share = tokens / (2 * pool_.num_threads()) + 1;
     std::vector<Pack> packs = PackPassages(passages, std::min(kPackTokens, share));
     std::reverse(packs.begin(), packs.end());
-    const CpuEncoderInput input{backbone_.get(), &plan_,   adapter_,
-                                &passage_rope_,  passages, outputs};
+    MSA_ASSIGN_OR_RETURN(const CpuBackbone* tower, backbones_.Tower());
+    const CpuEncoderInput input{tower, &plan_, adapter_, &passage_rope_, passages, outputs};
     pool_.ParallelFor(std::ssize(packs), 1, [&](int64_t begin, int64_t end, int thread) {
       for (int64_t i = begin; i < end; ++i) {
         encoders_[static_cast<size_t>(thread)].Encode(input, packs[static_cast<size_t>(i)]);
@@ -69,16 +75,17 @@ class CpuForward : public Transformer {
     const RopeTable rope(rows, config.rope_frequencies);
     const std::vector<int32_t> positions = ConsecutivePositions(0, rows);
     std::vector<float> folded(static_cast<size_t>(plan_.key_dim()), 0.0f);
-    KvCache cache(backbone_->attention_shape());
-    CpuPass pass(*backbone_, pool_);
+    MSA_ASSIGN_OR_RETURN(const CpuBackbone* tower, backbones_.Tower());
+    KvCache cache(tower->attention_shape());
+    CpuPass pass(*tower, pool_);
     pass.Run(tokens, plan_.last_routing_layer(),
              [&](int64_t layer, MatrixView<float> qkv, MatrixView<float> attention) {
                if (const int64_t routing = plan_.RoutingIndex(layer); routing >= 0) {
-                 const std::vector<float> q = RoutingQuery(layer, pass.hidden(), qkv);
+                 const std::vector<float> q = RoutingQuery(*tower, layer, pass.hidden(), qkv);
                  Fold(routing, q, folded);
                }
                if (layer == plan_.last_routing_layer()) return false;
-               backbone_->Rotate(backbone_->layer(layer), qkv, rope, positions);
+               tower->Rotate(tower->layer(layer), qkv, rope, positions);
                cache.Truncate(0);
                cache.Append(ColumnRange(qkv, keys, values), ColumnRange(qkv, values, qkv.cols));
                AttendCache(ColumnRange(qkv, 0, keys), cache, {}, attention, &pool_);
@@ -88,35 +95,26 @@ class CpuForward : public Transformer {
   }
 
   Result<std::unique_ptr<Session>> StartSession(std::optional<AttachedMemory> memory) override {
-    return StartCpuSession(*backbone_, plan_, pool_, memory);
+    const bool reads = memory && memory->num_latents > 0;
+    MSA_ASSIGN_OR_RETURN(const CpuBackbone* backbone,
+                         reads ? backbones_.Reader() : backbones_.Plain());
+    return StartCpuSession(*backbone, plan_, pool_, memory);
   }
 
-  int64_t resident_bytes() const override { return backbone_->resident_bytes(); }
+  int64_t resident_bytes() const override {
+    int64_t bytes = backbones_.resident_bytes();
+    for (const CpuAdapterLayer& layer : adapter_) bytes += layer.resident_bytes();
+    return bytes;
+  }
   std::string compute_description() const override {
     return std::string(WeightModeName(mode_)) + " (" + std::string(IsaName(BestIsa())) + ", " +
            std::to_string(pool_.num_threads()) + " threads)";
   }
 
  private:
-  Status LoadAdapterLayer(const AdapterLayer& layer) {
-    const int64_t hidden = plan_.backbone.hidden_size;
-    const auto load = [&](const std::vector<float>& values,
-                          std::unique_ptr<QuantMatrix>* to) -> Status {
-      if (values.empty()) return OkStatus();
-      MSA_ASSIGN_OR_RETURN(
-          *to, QuantMatrix::FromF32({values.data(), std::ssize(values) / hidden, hidden},
-                                    WeightFormat::kI8Row));
-      return OkStatus();
-    };
-    CpuAdapterLayer& to = adapter_.emplace_back();
-    MSA_RETURN_IF_ERROR(load(layer.pool_score, &to.pool_score));
-    MSA_RETURN_IF_ERROR(load(layer.router_key, &to.router_key));
-    return load(layer.router_query, &to.router_query);
-  }
-
   // q_h = normalise(Wq' x) of the last token, [H, D].
-  std::vector<float> RoutingQuery(int64_t layer, MatrixView<const float> hidden,
-                                  MatrixView<const float> qkv) {
+  std::vector<float> RoutingQuery(const CpuBackbone& tower, int64_t layer,
+                                  MatrixView<const float> hidden, MatrixView<const float> qkv) {
     const BackboneConfig& config = plan_.backbone;
     std::vector<float> q(static_cast<size_t>(config.query_size()));
     const MatrixView<float> heads(q.data(), config.num_heads, config.head_dim);
@@ -124,11 +122,9 @@ class CpuForward : public Transformer {
     if (trained == nullptr) {
       std::copy_n(qkv.row(qkv.rows - 1).data(), q.size(), q.data());
     } else {
-      std::vector<float> norm(static_cast<size_t>(config.hidden_size));
-      const MatrixView<float> x(norm.data(), 1, config.hidden_size);
-      RmsNorm(RowRange(hidden, hidden.rows - 1, hidden.rows),
-              backbone_->layer(layer).attention_norm, static_cast<float>(config.norm_epsilon), x);
-      trained->Multiply(x, {q.data(), 1, std::ssize(q)}, &pool_);
+      tower.MultiplyInput(tower.layer(layer), *trained,
+                          RowRange(hidden, hidden.rows - 1, hidden.rows),
+                          {q.data(), 1, std::ssize(q)}, &pool_);
     }
     NormaliseHeads(heads, config.head_dim);
     return q;
@@ -151,7 +147,7 @@ class CpuForward : public Transformer {
   const WeightMode mode_;
   ThreadPool pool_;
   const RopeTable passage_rope_;
-  std::unique_ptr<CpuBackbone> backbone_;
+  BackboneSet<CpuBackbone> backbones_;
   std::vector<CpuAdapterLayer> adapter_;  // one a memory layer
   std::vector<CpuEncoder> encoders_;      // one a thread
 };
@@ -162,8 +158,8 @@ Result<std::unique_ptr<Transformer>> LoadCpuForward(const WeightSource& source,
                                                     const MemoryPlan& plan, WeightMode mode,
                                                     int num_threads) {
   MSA_CHECK(mode == WeightMode::kI8 || mode == WeightMode::kI4);
-  auto forward = std::make_unique<CpuForward>(plan, mode, num_threads);
-  MSA_RETURN_IF_ERROR(forward->Load(source));
+  auto forward = std::make_unique<CpuForward>(source, plan, mode, num_threads);
+  MSA_RETURN_IF_ERROR(forward->Load());
   return std::unique_ptr<Transformer>(std::move(forward));
 }
 

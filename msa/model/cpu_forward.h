@@ -9,7 +9,8 @@
 
 namespace msa {
 
-// `mode` is kI8 or kI4. `plan` outlives the transformer. `num_threads` 0: all cores.
+// `mode` is kI8 or kI4. `source` and `plan` outlive the transformer: what an adapter adds is loaded
+// when first used. `num_threads` 0: all cores.
 // kInvalidArgument: a matrix whose inputs are no multiple of 32.
 Result<std::unique_ptr<Transformer>> LoadCpuForward(const WeightSource& source,
                                                     const MemoryPlan& plan, WeightMode mode,

@@ -52,6 +52,7 @@ class Forward : public testing::TestWithParam<const char*> {
     plan_.adapter = Adapter::Untrained(plan_.memory);
     plan_.adapter.layers[1].alpha = 1.5;
   }
+  void Train() { plan_.adapter = testing_model::RandomAdapter(plan_.backbone, plan_.memory, 5); }
 
   std::unique_ptr<Transformer> Torch() {
     auto forward = LoadTorchForward(*source_, plan_, WeightMode::kF32, "cpu", 1);
@@ -116,6 +117,62 @@ TEST_P(Forward, IntegerProductsStayCloseToF32) {
   EXPECT_GT(WorstCosine(RunAll(*Torch()), RunAll(*Cpu(2))), kCloseCosine);
 }
 
+TEST_P(Forward, IntegerProductsStayCloseToF32WithAnAdapter) {
+  Train();
+  EXPECT_GT(WorstCosine(RunAll(*Torch()), RunAll(*Cpu(2))), kCloseCosine);
+}
+
+TEST_P(Forward, WithoutMemoryAnAdapterChangesNothing) {
+  const std::vector<TokenId> tokens = RandomPassages({37})[0];
+  for (const bool integer : {false, true}) {
+    std::vector<std::vector<float>> logits;
+    for (const bool trained : {false, true}) {
+      if (trained) Train();
+      const auto forward = integer ? Cpu(2) : Torch();
+      MSA_CHECK(forward->RouteQuery(tokens).ok());  // what the tower computes does not matter
+      const AttachedMemory nothing;
+      logits.push_back(*(*forward->StartSession(std::nullopt))->FeedAll(tokens));
+      EXPECT_EQ(*(*forward->StartSession(nothing))->FeedAll(tokens), logits.back());
+    }
+    EXPECT_EQ(logits[0], logits[1]);
+    plan_.adapter = Adapter::Untrained(plan_.memory);
+  }
+}
+
+TEST_P(Forward, OnlyWhatAnUpdateChangesIsLoadedAndAtFirstUse) {
+  const auto attach = [&](Transformer& forward) {
+    const std::vector<float> latents(static_cast<size_t>(plan_.latent_size()));
+    MSA_CHECK(forward.StartSession(AttachedMemory{1, latents, {0.0f}}).ok());
+  };
+  for (const bool integer : {false, true}) {
+    plan_.adapter = Adapter::Untrained(plan_.memory);
+    const auto plain = integer ? Cpu(1) : Torch();
+    const int64_t bytes = plain->resident_bytes();
+    attach(*plain);
+    MSA_CHECK(plain->StartSession(std::nullopt).ok());
+    EXPECT_EQ(plain->resident_bytes(), bytes) << "without updates one backbone serves all";
+
+    Train();
+    const LowRankLayer updated = plan_.adapter.reader[2];
+    plan_.adapter.layers = Adapter::Untrained(plan_.memory).layers;
+    plan_.adapter.tower.clear();
+    plan_.adapter.reader.assign(3, {});
+    plan_.adapter.reader[2] = updated;
+    const auto reads = integer ? Cpu(1) : Torch();
+    EXPECT_EQ(reads->resident_bytes(), bytes);
+    attach(*reads);
+    const int64_t one_layer = reads->resident_bytes() - bytes;
+    EXPECT_GT(one_layer, 0);
+    EXPECT_LT(3 * one_layer, bytes);  // embeddings and the other layers are shared
+
+    std::swap(plan_.adapter.tower, plan_.adapter.reader);
+    const auto routes = integer ? Cpu(1) : Torch();
+    EXPECT_EQ(routes->resident_bytes(), bytes);
+    attach(*routes);
+    EXPECT_EQ(routes->resident_bytes(), bytes + one_layer) << "then the plain layer as well";
+  }
+}
+
 TEST_P(Forward, BF16StaysCloseToF32) {
   auto bf16 = LoadTorchForward(*source_, plan_, WeightMode::kBF16, "cpu", 1);
   ASSERT_TRUE(bf16.ok()) << bf16.status();
@@ -123,19 +180,22 @@ TEST_P(Forward, BF16StaysCloseToF32) {
 }
 
 TEST_P(Forward, CudaEqualsTheCpu) {
-  auto cuda = LoadTorchForward(*source_, plan_, WeightMode::kF32, "cuda", 1);
-  if (!cuda.ok()) GTEST_SKIP() << cuda.status();
-  const Outcome expected = RunAll(*Torch());
-  const Outcome got = RunAll(**cuda);
-  // f32 sums in another order over three layers of unit-sized values.
-  constexpr double kTolerance = 1e-4;
-  EXPECT_THAT(got.keys, testing::Pointwise(testing::FloatNear(kTolerance), expected.keys));
-  EXPECT_THAT(got.latents, testing::Pointwise(testing::FloatNear(kTolerance), expected.latents));
-  EXPECT_THAT(got.query, testing::Pointwise(testing::FloatNear(kTolerance), expected.query));
-  EXPECT_THAT(got.logits, testing::Pointwise(testing::FloatNear(kTolerance), expected.logits));
-  auto bf16 = LoadTorchForward(*source_, plan_, WeightMode::kBF16, "cuda", 1);
-  ASSERT_TRUE(bf16.ok()) << bf16.status();
-  EXPECT_GT(WorstCosine(expected, RunAll(**bf16)), kCloseCosine);
+  for (const bool trained : {false, true}) {
+    if (trained) Train();
+    auto cuda = LoadTorchForward(*source_, plan_, WeightMode::kF32, "cuda", 1);
+    if (!cuda.ok()) GTEST_SKIP() << cuda.status();
+    const Outcome expected = RunAll(*Torch());
+    const Outcome got = RunAll(**cuda);
+    // f32 sums in another order over three layers of unit-sized values.
+    constexpr double kTolerance = 1e-4;
+    EXPECT_THAT(got.keys, testing::Pointwise(testing::FloatNear(kTolerance), expected.keys));
+    EXPECT_THAT(got.latents, testing::Pointwise(testing::FloatNear(kTolerance), expected.latents));
+    EXPECT_THAT(got.query, testing::Pointwise(testing::FloatNear(kTolerance), expected.query));
+    EXPECT_THAT(got.logits, testing::Pointwise(testing::FloatNear(kTolerance), expected.logits));
+    auto bf16 = LoadTorchForward(*source_, plan_, WeightMode::kBF16, "cuda", 1);
+    ASSERT_TRUE(bf16.ok()) << bf16.status();
+    EXPECT_GT(WorstCosine(expected, RunAll(**bf16)), kCloseCosine);
+  }
 }
 
 TEST_P(Forward, KeysHaveUnitHeads) {

@@ -107,6 +107,7 @@ Status ResolveMemoryConfig(const BackboneConfig& backbone, MemoryConfig* memory)
       memory->memory_layers.push_back(l);
     }
   }
+  if (memory->chunk_tokens == 0) memory->chunk_tokens = kDefaultChunkTokens;
   if (memory->routing_layers.empty()) memory->routing_layers = {memory->memory_layers.back()};
   MSA_RETURN_IF_ERROR(CheckLayers("a memory layer", memory->memory_layers, backbone.num_layers));
   MSA_RETURN_IF_ERROR(CheckLayers("a routing layer", memory->routing_layers, backbone.num_layers));

@@ -48,11 +48,12 @@ TEST(MemoryConfig, NamesTheKeyThatIsMistyped) {
   EXPECT_FALSE(MemoryConfig::FromJson("[]").ok());
 }
 
-TEST(ResolveMemoryConfig, ReadsInTheUpperHalfAndRoutesInTheLastLayer) {
+TEST(ResolveMemoryConfig, FillsInWhatIsLeftOpen) {
   MemoryConfig memory;
   ASSERT_TRUE(ResolveMemoryConfig(Backbone(), &memory).ok());
   EXPECT_THAT(memory.memory_layers, ElementsAre(3, 4, 5));
   EXPECT_THAT(memory.routing_layers, ElementsAre(5));
+  EXPECT_EQ(memory.chunk_tokens, 64);
 }
 
 TEST(ResolveMemoryConfig, RefusesWhatTheBackboneCannotDo) {
@@ -68,7 +69,7 @@ TEST(ResolveMemoryConfig, RefusesWhatTheBackboneCannotDo) {
   EXPECT_TRUE(refused([](MemoryConfig& m) { m.routing_layers = {2}; }));
   EXPECT_TRUE(refused([](MemoryConfig& m) { m.passage_tokens = 1025; }));
   EXPECT_TRUE(refused([](MemoryConfig& m) { m.chunk_tokens = 257; }));
-  EXPECT_TRUE(refused([](MemoryConfig& m) { m.chunk_tokens = 0; }));
+  EXPECT_TRUE(refused([](MemoryConfig& m) { m.chunk_tokens = -1; }));
   EXPECT_TRUE(refused([](MemoryConfig& m) { m.top_k = 0; }));
   EXPECT_TRUE(refused([](MemoryConfig& m) { m.query_offset = 1024; }));
   EXPECT_TRUE(refused([](MemoryConfig& m) { m.key_dtype = DType::kI64; }));

@@ -124,9 +124,18 @@ class LoadedModel : public MemoryModel {
   }
 
  private:
-  // The question as a user turn in the model's own template, up to and with the token that ends the
-  // turn; the bare question for a model without a template.
+  // The question in the adapter's template, each of its three parts tokenised alone; else as a user
+  // turn in the model's own, up to and with the token that ends the turn; the bare question for a
+  // model without a template.
   Result<std::vector<TokenId>> QuestionTokens(std::string_view question) const {
+    if (const auto& trained = plan_->adapter.question) {
+      std::vector<TokenId> tokens = tokenizer_->Encode(trained->prefix, {.parse_special = true});
+      for (const auto& part : {tokenizer_->Encode(question),
+                               tokenizer_->Encode(trained->suffix, {.parse_special = true})}) {
+        tokens.insert(tokens.end(), part.begin(), part.end());
+      }
+      return tokens;
+    }
     if (chat_template().empty()) return tokenizer_->Encode(question);
     MSA_ASSIGN_OR_RETURN(const ChatFamily family, RecogniseChatTemplate(chat_template()));
     const ChatMessage message{"user", std::string(question)};

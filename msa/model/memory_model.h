@@ -19,10 +19,13 @@
 
 namespace msa {
 
+// P where neither configuration nor adapter says it.
+inline constexpr int64_t kDefaultChunkTokens = 64;
+
 // What is kept of a passage and how. Recorded in the bank with the encoding.
 struct MemoryConfig {
   int64_t passage_tokens = 256;         // W
-  int64_t chunk_tokens = 64;            // P
+  int64_t chunk_tokens = 0;             // P; 0: the adapter's, or kDefaultChunkTokens
   std::vector<int64_t> memory_layers;   // ascending; empty: the upper half
   std::vector<int64_t> routing_layers;  // ascending, memory layers; empty: the last one
   DType key_dtype = DType::kI8;         // kF32, kBF16, kF16, kI8

@@ -8,6 +8,7 @@
 #include <random>
 
 #include "msa/base/safetensors.h"
+#include "msa/model/adapter_tensors.h"
 
 namespace msa::testing_model {
 
@@ -98,6 +99,29 @@ std::string TestModel::Write() const {
   std::ofstream(folder + "/config.json") << config.dump();
   WriteSafetensors(folder + "/model.safetensors", tensors);
   return folder;
+}
+
+Adapter RandomAdapter(const BackboneConfig& backbone, const MemoryConfig& memory, uint64_t seed) {
+  Adapter adapter = Adapter::Untrained(memory);
+  adapter.max_chunk_tokens = memory.chunk_tokens + 3;
+  adapter.latent_weight = 0.7;
+  adapter.question = {{"<q>", "</q>"}};
+  adapter.training = R"({"steps":5})";
+  for (AdapterLayer& layer : adapter.layers) layer.alpha = 1.5;
+  const auto ranks = [&](int64_t rank, std::vector<LowRankLayer>* layers) {
+    layers->resize(static_cast<size_t>(backbone.num_layers));
+    for (LowRankLayer& layer : *layers) {
+      for (LowRank& update : layer) update.rank = rank;
+    }
+  };
+  ranks(2, &adapter.tower);
+  ranks(3, &adapter.reader);
+  ForEachAdapterTensor(
+      backbone, memory, adapter,
+      [&](const std::string&, int64_t rows, int64_t columns, std::vector<float>& values) {
+        values = RandomFloats(static_cast<size_t>(rows * columns), 0.2f, seed++);
+      });
+  return adapter;
 }
 
 }  // namespace msa::testing_model

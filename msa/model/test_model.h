@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "msa/model/adapter.h"
+
 namespace msa::testing_model {
 
 struct TestTensor {
@@ -32,6 +34,10 @@ struct TestModel {
 
 // A new empty folder, removed when the process ends.
 std::string FreshFolder(const std::string& name);
+
+// An adapter with everything in it, the same for a seed; the updates of tower and reader are of
+// rank 2 and 3. REQUIRES: `memory` has its lists.
+Adapter RandomAdapter(const BackboneConfig& backbone, const MemoryConfig& memory, uint64_t seed);
 
 std::vector<float> RandomFloats(size_t count, float scale, uint64_t seed);
 

@@ -13,54 +13,92 @@ at::Tensor Rotate(const at::Tensor& x, const Rotation& rotation) {
   return x * rotation.cos + RotateHalf(x) * rotation.sin;
 }
 
-}  // namespace
+// Reads weights onto the device and notes the first that fails.
+class WeightReader {
+ public:
+  WeightReader(const AdaptedWeights& source, at::ScalarType dtype, at::Device device)
+      : source_(source), dtype_(dtype), device_(device) {}
 
-Result<TorchBackbone> TorchBackbone::Load(const WeightSource& source, at::ScalarType dtype,
-                                          at::Device device) {
-  TorchBackbone backbone(source.config(), dtype, device);
-  Status status;
-  const auto read = [&](Weight weight, int64_t layer = -1) {
-    const auto [rows, columns] = source.Shape(weight);
+  at::Tensor Read(Weight weight, int64_t layer = -1) {
+    const auto [rows, columns] = source_.Shape(weight);
     at::Tensor values = at::empty({rows, columns}, at::kFloat);
-    const Status read_status = source.Read(
+    const Status read = source_.Read(
         {weight, layer},
         {values.data_ptr<float>(), static_cast<size_t>(rows) * static_cast<size_t>(columns)});
-    if (status.ok()) status = read_status;
+    if (status_.ok()) status_ = read;
     if (rows == 1) values = values.view({columns});
-    return values.to(device, dtype);
-  };
-  backbone.embedding_ = read(Weight::kTokenEmbedding);
-  backbone.output_norm_ = read(Weight::kOutputNorm);
-  const bool tied = source.config().tied_embeddings;
-  backbone.output_ = tied ? backbone.embedding_ : read(Weight::kOutput);
-  for (int64_t l = 0; l < source.config().num_layers && status.ok(); ++l) {
-    TorchLayer layer;
-    layer.attention_norm = read(Weight::kAttentionNorm, l);
-    layer.query = read(Weight::kQuery, l);
-    layer.key = read(Weight::kKey, l);
-    layer.value = read(Weight::kValue, l);
-    layer.attention_output = read(Weight::kAttentionOutput, l);
-    if (source.config().attention_norms) {
-      layer.query_norm = read(Weight::kQueryNorm, l);
-      layer.key_norm = read(Weight::kKeyNorm, l);
-    }
-    layer.mlp_norm = read(Weight::kMlpNorm, l);
-    layer.gate = read(Weight::kGate, l);
-    layer.up = read(Weight::kUp, l);
-    layer.down = read(Weight::kDown, l);
-    backbone.layers_.push_back(std::move(layer));
+    return values.to(device_, dtype_);
   }
-  MSA_RETURN_IF_ERROR(status);
-  return backbone;
+
+  std::shared_ptr<const TorchEmbeddings> ReadEmbeddings() {
+    auto parts = std::make_shared<TorchEmbeddings>();
+    parts->embedding = Read(Weight::kTokenEmbedding);
+    parts->output_norm = Read(Weight::kOutputNorm);
+    parts->output = source_.config().tied_embeddings ? parts->embedding : Read(Weight::kOutput);
+    return parts;
+  }
+
+  std::shared_ptr<const TorchLayer> ReadLayer(int64_t l) {
+    auto layer = std::make_shared<TorchLayer>();
+    layer->attention_norm = Read(Weight::kAttentionNorm, l);
+    layer->query = Read(Weight::kQuery, l);
+    layer->key = Read(Weight::kKey, l);
+    layer->value = Read(Weight::kValue, l);
+    layer->attention_output = Read(Weight::kAttentionOutput, l);
+    if (source_.config().attention_norms) {
+      layer->query_norm = Read(Weight::kQueryNorm, l);
+      layer->key_norm = Read(Weight::kKeyNorm, l);
+    }
+    layer->mlp_norm = Read(Weight::kMlpNorm, l);
+    layer->gate = Read(Weight::kGate, l);
+    layer->up = Read(Weight::kUp, l);
+    layer->down = Read(Weight::kDown, l);
+    return layer;
+  }
+
+  const Status& status() const { return status_; }
+
+ private:
+  const AdaptedWeights& source_;
+  const at::ScalarType dtype_;
+  const at::Device device_;
+  Status status_;
+};
+
+int64_t BytesOf(std::initializer_list<at::Tensor> tensors) {
+  int64_t bytes = 0;
+  for (const at::Tensor& tensor : tensors) {
+    if (tensor.defined()) bytes += static_cast<int64_t>(tensor.nbytes());
+  }
+  return bytes;
 }
 
-int64_t TorchBackbone::resident_bytes() const {
-  const auto elements = config_.num_parameters();
-  return elements * static_cast<int64_t>(c10::elementSize(dtype_));
+}  // namespace
+
+int64_t TorchLayer::resident_bytes() const {
+  return BytesOf({attention_norm, query, key, value, attention_output, query_norm, key_norm,
+                  mlp_norm, gate, up, down});
+}
+
+int64_t TorchEmbeddings::resident_bytes() const {
+  return BytesOf({embedding, output_norm, output.is_same(embedding) ? at::Tensor() : output});
+}
+
+Result<std::unique_ptr<TorchBackbone>> TorchBackbone::Load(const AdaptedWeights& source,
+                                                           at::ScalarType dtype, at::Device device,
+                                                           Parts parts) {
+  WeightReader reader(source, dtype, device);
+  if (parts.embeddings == nullptr) parts.embeddings = reader.ReadEmbeddings();
+  for (size_t l = 0; l < parts.layers.size() && reader.status().ok(); ++l) {
+    if (parts.layers[l] == nullptr) parts.layers[l] = reader.ReadLayer(static_cast<int64_t>(l));
+  }
+  MSA_RETURN_IF_ERROR(reader.status());
+  return std::unique_ptr<TorchBackbone>(
+      new TorchBackbone(source.config(), dtype, device, std::move(parts)));
 }
 
 at::Tensor TorchBackbone::Embed(const at::Tensor& tokens) const {
-  return at::embedding(embedding_, tokens);
+  return at::embedding(parts_.embeddings->embedding, tokens);
 }
 
 at::Tensor TorchBackbone::Norm(const at::Tensor& x, const at::Tensor& weight) const {
@@ -109,7 +147,8 @@ at::Tensor TorchBackbone::Finish(const TorchLayer& layer, const at::Tensor& hidd
 }
 
 at::Tensor TorchBackbone::Logits(const at::Tensor& hidden) const {
-  return at::linear(Norm(hidden, output_norm_), output_).to(at::kFloat);
+  const TorchEmbeddings& parts = *parts_.embeddings;
+  return at::linear(Norm(hidden, parts.output_norm), parts.output).to(at::kFloat);
 }
 
 }  // namespace msa

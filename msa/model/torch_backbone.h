@@ -4,12 +4,13 @@
 
 #include <ATen/ATen.h>
 
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "msa/base/status.h"
+#include "msa/model/adapted_weights.h"
 #include "msa/model/backbone.h"
-#include "msa/model/weight_source.h"
 
 namespace msa {
 
@@ -17,6 +18,15 @@ struct TorchLayer {
   at::Tensor attention_norm, query, key, value, attention_output;
   at::Tensor query_norm, key_norm;  // undefined unless the backbone has attention_norms
   at::Tensor mlp_norm, gate, up, down;
+
+  int64_t resident_bytes() const;
+};
+
+struct TorchEmbeddings {
+  at::Tensor embedding, output_norm;
+  at::Tensor output;  // the embedding, if they are tied
+
+  int64_t resident_bytes() const;
 };
 
 // cos and sin of every position and dimension, [T, D] each: row t turns the token at position t.
@@ -27,14 +37,23 @@ struct Rotation {
 
 class TorchBackbone {
  public:
-  static Result<TorchBackbone> Load(const WeightSource& source, at::ScalarType dtype,
-                                    at::Device device);
+  // Backbones with and without an adapter's updates share them.
+  struct Parts {
+    std::shared_ptr<const TorchEmbeddings> embeddings;
+    std::vector<std::shared_ptr<const TorchLayer>> layers;
+  };
+
+  // Loads the parts that are null; as many layers as `parts` has.
+  static Result<std::unique_ptr<TorchBackbone>> Load(const AdaptedWeights& source,
+                                                     at::ScalarType dtype, at::Device device,
+                                                     Parts parts);
 
   const BackboneConfig& config() const { return config_; }
-  const TorchLayer& layer(int64_t i) const { return layers_[static_cast<size_t>(i)]; }
+  const Parts& parts() const { return parts_; }
+  // REQUIRES: i is one of the layers that were loaded.
+  const TorchLayer& layer(int64_t i) const { return *parts_.layers[static_cast<size_t>(i)]; }
   at::Device device() const { return device_; }
   at::ScalarType dtype() const { return dtype_; }
-  int64_t resident_bytes() const;
 
   // [...] token ids to [..., hidden].
   at::Tensor Embed(const at::Tensor& tokens) const;
@@ -55,17 +74,14 @@ class TorchBackbone {
   at::Tensor Logits(const at::Tensor& hidden) const;
 
  private:
-  TorchBackbone(BackboneConfig config, at::ScalarType dtype, at::Device device)
-      : config_(std::move(config)), dtype_(dtype), device_(device) {}
+  TorchBackbone(BackboneConfig config, at::ScalarType dtype, at::Device device, Parts parts)
+      : config_(std::move(config)), dtype_(dtype), device_(device), parts_(std::move(parts)) {}
   at::Tensor SplitHeads(const at::Tensor& x, int64_t heads) const;
 
   BackboneConfig config_;
   at::ScalarType dtype_;
   at::Device device_;
-  at::Tensor embedding_;
-  at::Tensor output_norm_;
-  at::Tensor output_;
-  std::vector<TorchLayer> layers_;
+  Parts parts_;
 };
 
 // Runs `f`, which returns a Status or a Result, without autograd; libtorch's exceptions become

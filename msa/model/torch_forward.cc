@@ -3,7 +3,9 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
+#include <array>
 
+#include "msa/model/backbone_set.h"
 #include "msa/model/torch_backbone.h"
 #include "msa/model/torch_session.h"
 
@@ -25,6 +27,7 @@ struct PaddedBatch {
   at::Tensor tokens;    // [B, T]
   at::Tensor chunk;     // [B * T]: each token's chunk in the pack; num_chunks for padding
   at::Tensor position;  // [B * T]: in its chunk
+  at::Tensor share;     // [B * T] f32: 1 / tokens of its chunk
   int64_t num_chunks = 0;
 };
 
@@ -49,6 +52,8 @@ PaddedBatch MakeBatch(std::span<const std::span<const TokenId>> passages, const 
   }
   batch.chunk = batch.chunk.flatten();
   batch.chunk.masked_fill_(batch.chunk < 0, batch.num_chunks);
+  const at::Tensor sizes = at::bincount(batch.chunk, {}, batch.num_chunks + 1);
+  batch.share = sizes.to(at::kFloat).reciprocal().index_select(0, batch.chunk).to(device);
   batch.chunk = batch.chunk.to(device);
   batch.tokens = batch.tokens.to(device);
   return batch;
@@ -56,26 +61,23 @@ PaddedBatch MakeBatch(std::span<const std::span<const TokenId>> passages, const 
 
 class TorchForward : public Transformer {
  public:
-  TorchForward(TorchBackbone backbone, const MemoryPlan& plan, WeightMode mode)
-      : backbone_(std::move(backbone)), plan_(plan), mode_(mode) {}
+  TorchForward(const WeightSource& source, const MemoryPlan& plan, WeightMode mode,
+               at::Device device)
+      : plan_(plan),
+        mode_(mode),
+        dtype_(mode == WeightMode::kF32 ? at::kFloat : at::kBFloat16),
+        device_(device),
+        backbones_(source, plan, [this](const AdaptedWeights& weights, TorchBackbone::Parts parts) {
+          return TorchBackbone::Load(weights, dtype_, device_, std::move(parts));
+        }) {}
 
-  // Puts the adapter's tensors on the device.
-  void PlaceAdapter() {
-    const auto place = [&](const std::vector<float>& values, int64_t columns) {
-      if (values.empty()) return at::Tensor();
-      return at::tensor(values).view({-1, columns}).to(backbone_.device(), backbone_.dtype());
-    };
-    const BackboneConfig& c = plan_.backbone;
-    for (const AdapterLayer& layer : plan_.adapter.layers) {
-      pooling_.push_back(
-          {place(layer.pool_score, c.hidden_size), place(layer.pool_position, c.num_kv_heads)});
-      router_keys_.push_back(place(layer.router_key, c.hidden_size));
-      router_queries_.push_back(place(layer.router_query, c.hidden_size));
-    }
+  Status Load() {
+    PlaceAdapter();
+    return backbones_.Tower().status();
   }
 
   Status Encode(std::span<const std::span<const TokenId>> passages, EncodedBatch* out) override {
-    const int64_t pack_tokens = backbone_.device().is_cpu() ? kCpuPackTokens : kGpuPackTokens;
+    const int64_t pack_tokens = device_.is_cpu() ? kCpuPackTokens : kGpuPackTokens;
     std::vector<int64_t> first_chunk;  // of each passage in `out`
     int64_t total = 0;
     for (const int64_t chunks : out->chunks) {
@@ -89,8 +91,9 @@ class TorchForward : public Transformer {
       };
       const at::Tensor keys = opened(out->keys, plan_.key_dim());
       const at::Tensor latents = opened(out->latents, plan_.latent_size());
+      MSA_ASSIGN_OR_RETURN(const TorchBackbone* tower, backbones_.Tower());
       for (const Pack& pack : PackPassages(passages, pack_tokens)) {
-        const auto [pack_keys, pack_latents] = EncodePack(passages, pack);
+        const auto [pack_keys, pack_latents] = EncodePack(*tower, passages, pack);
         int64_t from = 0;
         for (const int64_t passage : pack) {
           const int64_t to = first_chunk[static_cast<size_t>(passage)];
@@ -106,44 +109,88 @@ class TorchForward : public Transformer {
 
   Result<std::vector<float>> RouteQuery(std::span<const TokenId> tokens) override {
     return WithTorch([&]() -> Result<std::vector<float>> {
-      const at::Tensor query = FoldQuery(tokens).to(at::kFloat).cpu().contiguous();
+      MSA_ASSIGN_OR_RETURN(const TorchBackbone* tower, backbones_.Tower());
+      const at::Tensor query = FoldQuery(*tower, tokens).to(at::kFloat).cpu().contiguous();
       return std::vector<float>(query.data_ptr<float>(), query.data_ptr<float>() + query.numel());
     });
   }
 
   Result<std::unique_ptr<Session>> StartSession(std::optional<AttachedMemory> memory) override {
-    return StartTorchSession(backbone_, plan_, std::move(memory));
+    return WithTorch([&]() -> Result<std::unique_ptr<Session>> {
+      const bool reads = memory && memory->num_latents > 0;
+      MSA_ASSIGN_OR_RETURN(const TorchBackbone* backbone,
+                           reads ? backbones_.Reader() : backbones_.Plain());
+      return StartTorchSession(*backbone, plan_, std::move(memory));
+    });
   }
 
-  int64_t resident_bytes() const override { return backbone_.resident_bytes(); }
+  int64_t resident_bytes() const override {
+    int64_t bytes = backbones_.resident_bytes();
+    for (const AdapterTensors& layer : adapter_) {
+      for (const at::Tensor* tensor : layer.All()) {
+        if (tensor->defined()) bytes += static_cast<int64_t>(tensor->nbytes());
+      }
+    }
+    return bytes;
+  }
   std::string compute_description() const override {
-    std::string out = std::string(WeightModeName(mode_)) + " (libtorch " + backbone_.device().str();
-    if (backbone_.device().is_cpu())
-      out += ", " + std::to_string(at::get_num_threads()) + " threads";
+    std::string out = std::string(WeightModeName(mode_)) + " (libtorch " + device_.str();
+    if (device_.is_cpu()) out += ", " + std::to_string(at::get_num_threads()) + " threads";
     return out + ")";
   }
 
  private:
-  struct Pooling {
-    at::Tensor score;     // [G, hidden] or undefined
-    at::Tensor position;  // [P, G] or undefined
+  // One memory layer's; undefined where untrained.
+  struct AdapterTensors {
+    at::Tensor pool_score;                // [G, hidden]
+    at::Tensor pool_position;             // [max P, G]
+    std::array<at::Tensor, 2> residual;   // of key and value: [G D, hidden]
+    std::array<at::Tensor, 2> position;   // likewise: [max P, G D]
+    at::Tensor router_key, router_query;  // [G D, hidden], [H D, hidden]
+
+    std::array<const at::Tensor*, 8> All() const {
+      return {&pool_score,  &pool_position, &residual[0], &residual[1],
+              &position[0], &position[1],   &router_key,  &router_query};
+    }
   };
 
-  at::Tensor CausalAttention(const TorchLayer& layer, const at::Tensor& x, const at::Tensor& k,
-                             const at::Tensor& v, const Rotation& rotation) const {
-    return at::scaled_dot_product_attention(backbone_.Query(layer, x, rotation), k, v,
+  // Puts the adapter's tensors on the device.
+  void PlaceAdapter() {
+    const auto place = [&](const std::vector<float>& values, int64_t columns) {
+      if (values.empty()) return at::Tensor();
+      return at::tensor(values).view({-1, columns}).to(device_, dtype_);
+    };
+    const int64_t hidden = plan_.backbone.hidden_size;
+    const int64_t heads = plan_.backbone.num_kv_heads;
+    const int64_t kv = plan_.backbone.kv_size();
+    for (const AdapterLayer& layer : plan_.adapter.layers) {
+      adapter_.push_back({place(layer.pool_score, hidden),
+                          place(layer.pool_position, heads),
+                          {place(layer.residual_key, hidden), place(layer.residual_value, hidden)},
+                          {place(layer.key_position, kv), place(layer.value_position, kv)},
+                          place(layer.router_key, hidden),
+                          place(layer.router_query, hidden)});
+    }
+  }
+
+  static at::Tensor CausalAttention(const TorchBackbone& tower, const TorchLayer& layer,
+                                    const at::Tensor& x, const at::Tensor& k, const at::Tensor& v,
+                                    const Rotation& rotation) {
+    return at::scaled_dot_product_attention(tower.Query(layer, x, rotation), k, v,
                                             /*attn_mask=*/{}, /*dropout_p=*/0, /*is_causal=*/true,
                                             /*scale=*/std::nullopt, /*enable_gqa=*/true);
   }
 
   // a [B * T, G]: each token's weight in its chunk, softmax(s(x_i) + b_i) over the chunk's tokens.
-  at::Tensor PoolWeights(const Pooling& pooling, const at::Tensor& x,
+  at::Tensor PoolWeights(const AdapterTensors& adapter, const at::Tensor& x,
                          const PaddedBatch& batch) const {
     const int64_t heads = plan_.backbone.num_kv_heads;
     at::Tensor logits = at::zeros({batch.chunk.size(0), heads}, x.options().dtype(at::kFloat));
-    if (pooling.score.defined()) logits = logits + at::linear(x, pooling.score).flatten(0, 1);
-    if (pooling.position.defined()) {
-      logits = logits + pooling.position.index_select(0, batch.position);
+    if (adapter.pool_score.defined()) {
+      logits = logits + at::linear(x, adapter.pool_score).flatten(0, 1);
+    }
+    if (adapter.pool_position.defined()) {
+      logits = logits + adapter.pool_position.index_select(0, batch.position);
     }
     const at::Tensor index = batch.chunk.unsqueeze(1).expand({-1, heads});
     const at::Tensor largest = at::full({batch.num_chunks + 1, heads},
@@ -163,56 +210,68 @@ class TorchForward : public Transformer {
         .narrow(0, 0, batch.num_chunks);
   }
 
+  // sum a_i values_i + mean_i g_i * (U x_i) over each chunk; `part` 0: keys, 1: values.
+  at::Tensor PoolLatent(const AdapterTensors& adapter, size_t part, const at::Tensor& x,
+                        const at::Tensor& weights, const at::Tensor& values,
+                        const PaddedBatch& batch) const {
+    at::Tensor pooled = Pool(weights, values, batch);
+    if (!adapter.residual[part].defined()) return pooled;
+    const at::Tensor residual = at::linear(x, adapter.residual[part]).flatten(0, 1) *
+                                adapter.position[part].index_select(0, batch.position);
+    return pooled + Pool(batch.share.unsqueeze(1), residual.view_as(values), batch);
+  }
+
   // Keys [chunks, E] and latents [chunks, layers * 2 * G * D] of one pack, f32 on the CPU.
-  std::pair<at::Tensor, at::Tensor> EncodePack(std::span<const std::span<const TokenId>> passages,
+  std::pair<at::Tensor, at::Tensor> EncodePack(const TorchBackbone& tower,
+                                               std::span<const std::span<const TokenId>> passages,
                                                const Pack& pack) const {
     const BackboneConfig& c = plan_.backbone;
-    const PaddedBatch batch =
-        MakeBatch(passages, pack, plan_.memory.chunk_tokens, backbone_.device());
+    const PaddedBatch batch = MakeBatch(passages, pack, plan_.memory.chunk_tokens, device_);
     const auto tokens_of = [](const at::Tensor& heads) {  // [B, G, T, D] to [B * T, G, D]
       return heads.transpose(1, 2).flatten(0, 1);
     };
     std::vector<at::Tensor> keys;
     std::vector<at::Tensor> latents;
-    at::Tensor hidden = backbone_.Embed(batch.tokens);
-    const Rotation rotation = backbone_.RotationAt(0, batch.tokens.size(1));
+    at::Tensor hidden = tower.Embed(batch.tokens);
+    const Rotation rotation = tower.RotationAt(0, batch.tokens.size(1));
     for (int64_t l = 0; l <= plan_.last_memory_layer(); ++l) {
-      const TorchLayer& layer = backbone_.layer(l);
-      const at::Tensor x = backbone_.Norm(hidden, layer.attention_norm);
-      const at::Tensor k = backbone_.Key(layer, x, rotation);
-      const at::Tensor v = backbone_.Value(layer, x);
+      const TorchLayer& layer = tower.layer(l);
+      const at::Tensor x = tower.Norm(hidden, layer.attention_norm);
+      const at::Tensor k = tower.Key(layer, x, rotation);
+      const at::Tensor v = tower.Value(layer, x);
       if (const int64_t m = plan_.MemoryIndex(l); m >= 0) {
-        const auto index = static_cast<size_t>(m);
-        const at::Tensor weights = PoolWeights(pooling_[index], x, batch);
-        latents.push_back(Pool(weights, tokens_of(k), batch));
-        latents.push_back(Pool(weights, tokens_of(v), batch));
+        const AdapterTensors& adapter = adapter_[static_cast<size_t>(m)];
+        const at::Tensor weights = PoolWeights(adapter, x, batch);
+        latents.push_back(PoolLatent(adapter, 0, x, weights, tokens_of(k), batch));
+        latents.push_back(PoolLatent(adapter, 1, x, weights, tokens_of(v), batch));
         if (plan_.RoutingIndex(l) >= 0) {
-          const at::Tensor& trained = router_keys_[index];
+          const at::Tensor& trained = adapter.router_key;
           const at::Tensor r = at::linear(x, trained.defined() ? trained : layer.key)
                                    .view({-1, c.num_kv_heads, c.head_dim});
           keys.push_back(NormaliseLast(Pool(weights, r, batch)));
         }
       }
       if (l == plan_.last_memory_layer()) break;
-      hidden = backbone_.Finish(layer, hidden, CausalAttention(layer, x, k, v, rotation));
+      hidden = tower.Finish(layer, hidden, CausalAttention(tower, layer, x, k, v, rotation));
     }
     return {at::stack(keys, 1).flatten(1).cpu(), at::stack(latents, 1).flatten(1).cpu()};
   }
 
   // q_lg = (w_l / H) * sum of the normalised q_lh over the heads of group g, all layers side by
   // side: [E].
-  at::Tensor FoldQuery(std::span<const TokenId> tokens) const {
+  at::Tensor FoldQuery(const TorchBackbone& tower, std::span<const TokenId> tokens) const {
     const BackboneConfig& c = plan_.backbone;
     const at::Tensor ids =
         at::tensor(at::ArrayRef<TokenId>(tokens.data(), tokens.size())).unsqueeze(0);
     std::vector<at::Tensor> folded;
-    at::Tensor hidden = backbone_.Embed(ids.to(backbone_.device()));
-    const Rotation rotation = backbone_.RotationAt(0, hidden.size(1));
+    at::Tensor hidden = tower.Embed(ids.to(device_));
+    const Rotation rotation = tower.RotationAt(0, hidden.size(1));
     for (int64_t l = 0; l <= plan_.last_routing_layer(); ++l) {
-      const TorchLayer& layer = backbone_.layer(l);
-      const at::Tensor x = backbone_.Norm(hidden, layer.attention_norm);
+      const TorchLayer& layer = tower.layer(l);
+      const at::Tensor x = tower.Norm(hidden, layer.attention_norm);
       if (const int64_t r = plan_.RoutingIndex(l); r >= 0) {
-        const at::Tensor& trained = router_queries_[static_cast<size_t>(plan_.MemoryIndex(l))];
+        const auto memory = static_cast<size_t>(plan_.MemoryIndex(l));
+        const at::Tensor& trained = adapter_[memory].router_query;
         const at::Tensor last = x.select(1, x.size(1) - 1);
         const at::Tensor q = at::linear(last, trained.defined() ? trained : layer.query)
                                  .to(at::kFloat)
@@ -222,20 +281,19 @@ class TorchForward : public Transformer {
                          (weight / static_cast<double>(c.num_heads)));
       }
       if (l == plan_.last_routing_layer()) break;
-      const at::Tensor k = backbone_.Key(layer, x, rotation);
-      const at::Tensor v = backbone_.Value(layer, x);
-      hidden = backbone_.Finish(layer, hidden, CausalAttention(layer, x, k, v, rotation));
+      const at::Tensor k = tower.Key(layer, x, rotation);
+      const at::Tensor v = tower.Value(layer, x);
+      hidden = tower.Finish(layer, hidden, CausalAttention(tower, layer, x, k, v, rotation));
     }
     return at::cat(folded);
   }
 
-  TorchBackbone backbone_;
   const MemoryPlan& plan_;
-  WeightMode mode_;
-  // One a memory layer.
-  std::vector<Pooling> pooling_;
-  std::vector<at::Tensor> router_keys_;
-  std::vector<at::Tensor> router_queries_;
+  const WeightMode mode_;
+  const at::ScalarType dtype_;
+  const at::Device device_;
+  BackboneSet<TorchBackbone> backbones_;
+  std::vector<AdapterTensors> adapter_;  // one a memory layer
 };
 
 Result<at::Device> ParseDevice(const std::string& name) {
@@ -266,10 +324,8 @@ Result<std::unique_ptr<Transformer>> LoadTorchForward(const WeightSource& source
   MSA_ASSIGN_OR_RETURN(const at::Device device, ParseDevice(device_name));
   if (num_threads > 0) at::set_num_threads(num_threads);
   return WithTorch([&]() -> Result<std::unique_ptr<Transformer>> {
-    const at::ScalarType dtype = mode == WeightMode::kF32 ? at::kFloat : at::kBFloat16;
-    MSA_ASSIGN_OR_RETURN(TorchBackbone backbone, TorchBackbone::Load(source, dtype, device));
-    auto forward = std::make_unique<TorchForward>(std::move(backbone), plan, mode);
-    forward->PlaceAdapter();
+    auto forward = std::make_unique<TorchForward>(source, plan, mode, device);
+    MSA_RETURN_IF_ERROR(forward->Load());
     return std::unique_ptr<Transformer>(std::move(forward));
   });
 }

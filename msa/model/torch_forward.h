@@ -10,7 +10,8 @@
 namespace msa {
 
 // `mode` is kF32 or kBF16. kInvalidArgument: a device this machine or this libtorch has not.
-// `plan` outlives the transformer. `num_threads` 0: all cores.
+// `source` and `plan` outlive the transformer: what an adapter adds is loaded when first used.
+// `num_threads` 0: all cores.
 Result<std::unique_ptr<Transformer>> LoadTorchForward(const WeightSource& source,
                                                       const MemoryPlan& plan, WeightMode mode,
                                                       const std::string& device, int num_threads);

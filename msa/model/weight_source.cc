@@ -12,8 +12,7 @@ Result<std::unique_ptr<WeightSource>> WeightSource::Open(const std::string& path
   return OpenGgufWeights(path);
 }
 
-std::array<int64_t, 2> WeightSource::Shape(Weight weight) const {
-  const BackboneConfig& c = config_;
+std::array<int64_t, 2> WeightShape(const BackboneConfig& c, Weight weight) {
   switch (weight) {
     case Weight::kTokenEmbedding:
     case Weight::kOutput: return {c.vocab_size, c.hidden_size};

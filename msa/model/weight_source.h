@@ -36,6 +36,9 @@ enum class Weight {
   kDown,             // [hidden, intermediate]
 };
 
+// {rows, columns}; a vector is one row.
+std::array<int64_t, 2> WeightShape(const BackboneConfig& backbone, Weight weight);
+
 struct WeightId {
   Weight weight;
   int64_t layer = -1;  // of the weights of a layer
@@ -57,8 +60,7 @@ class WeightSource {
   virtual ~WeightSource() = default;
 
   const BackboneConfig& config() const { return config_; }
-  // {rows, columns}; a vector is one row.
-  std::array<int64_t, 2> Shape(Weight weight) const;
+  std::array<int64_t, 2> Shape(Weight weight) const { return WeightShape(config_, weight); }
 
   // Expands to f32; `out` holds rows * columns values.
   virtual Status Read(WeightId id, std::span<float> out) const = 0;
