@@ -7,7 +7,7 @@
 namespace msa {
 
 // w [outputs, inputs] += b^T a, with a [rank, inputs] and b [rank, outputs]. Sums over the rank in
-// its order, in f32; AVX2 fuses multiply and add.
+// its order, in f32; from AVX2 on whole tiles fuse multiply and add.
 void AddLowRank(MatrixView<const float> a, MatrixView<const float> b, MatrixView<float> w,
                 Isa isa = BestIsa());
 
