@@ -22,6 +22,9 @@ if(TARGET msa)
   # libtorch stays where it is.
   set_target_properties(msa PROPERTIES INSTALL_RPATH_USE_LINK_PATH ON)
   install(TARGETS msa RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+  # The adapter of the default model (msa/engine/default_model.cc).
+  install(DIRECTORY ${PROJECT_SOURCE_DIR}/models/ DESTINATION share/msa OPTIONAL
+    FILES_MATCHING PATTERN "*.adapter.safetensors")
 endif()
 
 # Where libtorch came from when msa was built; a user may name another place with -DMSA_TORCH_ROOT.

@@ -4,12 +4,15 @@ import hashlib
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import time
 import zlib
 
+import numpy as np
 import pytest
+import safetensors.numpy
 from msa_command import DONE, FAILED, INTERRUPTED, PARTLY, USAGE, Command
 
 HERON = "The grey heron stands in shallow water and waits for fish. It nests in tall trees, in colonies.\n"
@@ -190,8 +193,50 @@ def test_search_shows_each_head(command, bank):
     assert len(latent["results"]) == 3 and all(set(r["heads"]) == {"latent"} for r in latent["results"])
     assert latent["counters"]["passages"] == 8
     # Without an adapter the latent weight is 0.
-    fused, lexical = (command.json("search", bank, "grey heron", "--heads", h)[0] for h in ("fused", "lexical"))
+    fused, lexical = (command.json("search", bank, "grey heron", "--adapter", "none", "--heads", h)[0]
+                      for h in ("fused", "lexical"))
     assert [r["document"] for r in fused["results"]] == [r["document"] for r in lexical["results"]]
+
+
+@pytest.fixture
+def installed(msa, tmp_path):
+    """The program as it is installed, an adapter for the default model beside it."""
+    prefix = tmp_path / "prefix"
+    adapter = prefix / "share" / "msa" / "smollm2-135m-instruct.adapter.safetensors"
+    adapter.parent.mkdir(parents=True)
+    (prefix / "bin").mkdir()
+    shutil.copy2(msa, prefix / "bin" / "msa")
+    config = {"backbone": {"hidden_size": 576, "intermediate_size": 1536, "num_layers": 30, "num_heads": 9,
+                           "num_kv_heads": 3, "head_dim": 64},
+              "memory_layers": list(range(15, 30)), "routing_layers": [28, 29], "chunk_tokens": 32,
+              "latent_weight": 0.5}
+    safetensors.numpy.save_file({"layers.29.pool.position": np.zeros((32, 3), np.float32)}, adapter, metadata={
+        "format": "msa-adapter", "format_version": "1", "config": json.dumps(config)})
+    return Command(prefix / "bin" / "msa"), adapter
+
+
+def test_the_default_model_comes_with_its_adapter(installed, files, tmp_path):
+    command, adapter = installed
+    bank = tmp_path / "bank"
+    command("add", bank, files / "heron.txt")
+    info = command.json("info", bank)[0]
+    assert info["chunk_tokens"] == 32 and info["encodings"][0]["config"]["adapter_path"] == str(adapter)
+    assert info["encodings"][0]["config"]["routing_layers"] == [28, 29]
+    assert set(command.json("search", bank, "heron")[0]["results"][0]["heads"]) == {"lexical", "latent"}
+    without = command.json("search", bank, "heron", "--adapter", "none")[0]
+    assert set(without["results"][0]["heads"]) == {"lexical"}
+    refused = command("search", bank, "heron", "--heads", "latent", "--adapter", "none", status=FAILED)
+    assert f"--adapter {adapter}" in refused.stderr
+
+
+def test_a_bank_made_without_an_adapter_goes_on_without(installed, files, tmp_path):
+    command, _ = installed
+    bank = tmp_path / "bank"
+    command("add", bank, files / "heron.txt", "--adapter", "none")
+    assert command.json("add", bank, files / "lighthouse.md")[0]["unencoded_passages"] == 0
+    assert set(command.json("search", bank, "heron")[0]["results"][0]["heads"]) == {"lexical"}
+    assert len(command.json("search", bank, "heron", "--heads", "latent")[0]["results"]) == 2
+    assert "adapter_path" not in command.json("info", bank)[0]["encodings"][0]["config"]
 
 
 def test_search_prints_for_people(command, bank):

@@ -47,7 +47,10 @@ void CommonOptions::AddModel(CLI::App& command) {
           "--model", engine.model_path,
           "GGUF file or Hugging Face folder (default: $MSA_MODEL, or SmolLM2-135M-Instruct)")
       ->group("Model");
-  command.add_option("--adapter", engine.adapter_path, "Adapter folder")->group("Model");
+  command
+      .add_option("--adapter", engine.adapter_path,
+                  "Adapter file, or none (default: the one that comes with the default model)")
+      ->group("Model");
   command
       .add_option("--chat-template", engine.chat_family,
                   "Family, where the model's own template is not recognised")
@@ -72,18 +75,19 @@ void CommonOptions::AddMemory(CLI::App& command) {
       ->check(CLI::Range(16, 65536))
       ->capture_default_str()
       ->group("New bank");
-  command.add_option("--chunk-tokens", memory.chunk_tokens, "P: tokens that one latent holds")
+  command
+      .add_option("--chunk-tokens", memory.chunk_tokens,
+                  "P: tokens that one latent holds (default: the adapter's, or 64)")
       ->check(CLI::Range(1, 65536))
-      ->capture_default_str()
       ->group("New bank");
   command
       .add_option("--memory-layers", memory.memory_layers,
-                  "Layers that keep latents (default: the upper half)")
+                  "Layers that keep latents (default: the adapter's, or the upper half)")
       ->delimiter(',')
       ->group("New bank");
   command
       .add_option("--routing-layers", memory.routing_layers,
-                  "Memory layers that keep routing keys (default: the last)")
+                  "Memory layers that keep routing keys (default: the adapter's, or the last)")
       ->delimiter(',')
       ->group("New bank");
   command.add_option("--key-dtype", key_dtype_, "Routing keys: f32, bf16, f16, i8")

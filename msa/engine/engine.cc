@@ -2,21 +2,46 @@
 
 #include <nlohmann/json.hpp>
 
+#include "msa/model/adapter.h"
+
 namespace msa {
 namespace {
 
-// Path of the model that latents were made with.
-std::string MadeWith(const EncodingStats& encoding) {
+// What an encoding records of how its latents were made: "model_path", "adapter_path"; empty if it
+// says nothing.
+std::string Recorded(const EncodingStats& encoding, const char* key) {
   const auto config = nlohmann::json::parse(encoding.info.config_json, nullptr, false);
-  return config.is_object() ? config.value("model_path", std::string("PATH")) : "PATH";
+  if (!config.is_object() || !config.contains(key) || !config[key].is_string()) return "";
+  return config[key].get<std::string>();
 }
 
 Status AnotherModel(const std::string& bank_path, const EncodingStats& encoding,
                     const std::string& model_path, const std::string& detail) {
-  return FailedPrecondition(
-      bank_path + " was made with another model or adapter (" + MadeWith(encoding) +
-      ", fingerprint " + encoding.info.fingerprint.substr(0, 12) + ") than " + model_path + " (" +
-      detail + "); give --model " + MadeWith(encoding) + ", or add to a new bank");
+  const std::string model = Recorded(encoding, "model_path");
+  const std::string adapter = Recorded(encoding, "adapter_path");
+  const std::string options = " --model " + (model.empty() ? "PATH" : model) + " --adapter " +
+                              (adapter.empty() ? "none" : adapter);
+  return FailedPrecondition(bank_path + " was made with another model or adapter (fingerprint " +
+                            encoding.info.fingerprint.substr(0, 12) + ") than " + model_path +
+                            " (" + detail + "); give" + options + ", or add to a new bank");
+}
+
+// As EngineOptions::adapter_path says; empty: none.
+std::string ChooseAdapter(const EngineOptions& options,
+                          const std::vector<EncodingStats>& encodings) {
+  if (options.adapter_path == "none") return "";
+  if (!options.adapter_path.empty()) return options.adapter_path;
+  if (!encodings.empty() && Recorded(encodings.back(), "adapter_path").empty()) return "";
+  if (!options.model_path.empty()) return DefaultAdapterPath(options.model_path);
+  const auto model = DefaultModelPath();
+  return model.ok() ? DefaultAdapterPath(*model) : "";
+}
+
+// P of a new bank.
+Result<int64_t> ChooseChunkTokens(const EngineOptions& options) {
+  if (options.memory.chunk_tokens != 0) return options.memory.chunk_tokens;
+  const std::string adapter = ChooseAdapter(options, {});
+  return adapter.empty() ? kDefaultChunkTokens : Adapter::ReadChunkTokens(adapter);
 }
 
 }  // namespace
@@ -39,11 +64,21 @@ Result<std::unique_ptr<Engine>> Engine::OpenOrCreate(const std::string& bank_pat
                                                      EngineOptions options) {
   auto bank = Bank::Open(bank_path);
   if (!bank.ok() && bank.status().code() == StatusCode::kNotFound) {
-    bank = Bank::Create(bank_path, {.passage_tokens = options.memory.passage_tokens,
-                                    .chunk_tokens = options.memory.chunk_tokens});
+    MSA_ASSIGN_OR_RETURN(const int64_t chunk_tokens, ChooseChunkTokens(options));
+    bank = Bank::Create(
+        bank_path, {.passage_tokens = options.memory.passage_tokens, .chunk_tokens = chunk_tokens});
   }
   if (!bank.ok()) return bank.status();
   return std::unique_ptr<Engine>(new Engine(std::move(bank).value(), std::move(options)));
+}
+
+Result<std::string> Engine::AdapterPath() {
+  if (!adapter_path_) {
+    MSA_ASSIGN_OR_RETURN(const auto snapshot, bank_->Latest());
+    MSA_ASSIGN_OR_RETURN(const auto encodings, snapshot->Encodings());
+    adapter_path_ = ChooseAdapter(options_, encodings);
+  }
+  return *adapter_path_;
 }
 
 Result<MemoryModel*> Engine::Model() {
@@ -60,10 +95,15 @@ Result<MemoryModel*> Engine::Model() {
   if (!encodings.empty()) {
     MSA_ASSIGN_OR_RETURN(memory, MemoryConfig::FromJson(encodings.back().info.config_json));
   }
-  auto model = MemoryModel::Load(options_.model_path, options_.adapter_path, memory, options_.load);
-  // The layers that the bank's latents come from need not exist in this model.
-  if (model.status().code() == StatusCode::kInvalidArgument && !encodings.empty() &&
-      MadeWith(encodings.back()) != options_.model_path) {
+  MSA_ASSIGN_OR_RETURN(const std::string adapter, AdapterPath());
+  auto model = MemoryModel::Load(options_.model_path, adapter, memory, options_.load);
+  // The layers that the bank's latents come from need not exist in this model, nor be this
+  // adapter's.
+  const StatusCode code = model.status().code();
+  if ((code == StatusCode::kInvalidArgument || code == StatusCode::kFailedPrecondition) &&
+      !encodings.empty() &&
+      (Recorded(encodings.back(), "model_path") != options_.model_path ||
+       Recorded(encodings.back(), "adapter_path") != adapter)) {
     return AnotherModel(bank_->path(), encodings.back(), options_.model_path,
                         model.status().message());
   }
@@ -78,6 +118,8 @@ Result<EncodingInfo> Engine::DescribeEncoding() {
   auto config = nlohmann::json::parse(memory.ToJson());
   config["model"] = model->backbone().name;
   config["model_path"] = options_.model_path;
+  MSA_ASSIGN_OR_RETURN(const std::string adapter, AdapterPath());
+  if (!adapter.empty()) config["adapter_path"] = adapter;
   EncodingInfo info;
   info.fingerprint = model->fingerprint();
   info.config_json = config.dump();

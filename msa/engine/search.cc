@@ -148,12 +148,15 @@ Result<SearchResponse> Engine::Search(std::string_view query, const SearchOption
   response.revision = snapshot->revision();
   MSA_ASSIGN_OR_RETURN(response.unencoded_passages, CountUnencoded(*snapshot));
 
-  // An adapter says how much the latents may weigh; without one the lexical head alone ranks, and
-  // no model is loaded.
+  // An adapter says how much the latents may weigh; without one, and in a bank without latents, the
+  // lexical head alone ranks, and no model is loaded.
   double latent_weight = options.heads == Heads::kLatent ? 1 : 0;
-  if (options.heads == Heads::kFused && !options_.adapter_path.empty()) {
-    MSA_ASSIGN_OR_RETURN(const MemoryModel* model, Model());
-    latent_weight = model->latent_weight();
+  if (options.heads == Heads::kFused && response.unencoded_passages < stats.passages) {
+    MSA_ASSIGN_OR_RETURN(const std::string adapter, AdapterPath());
+    if (!adapter.empty()) {
+      MSA_ASSIGN_OR_RETURN(const MemoryModel* model, Model());
+      latent_weight = model->latent_weight();
+    }
   }
   const double lexical_weight = options.heads == Heads::kLatent ? 0 : 1;
   const int64_t depth = std::max(kMinDepth, kDepthFactor * options.k);
