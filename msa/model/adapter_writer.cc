@@ -15,7 +15,6 @@ using Json = nlohmann::json;
 // Names, shapes and stored bytes of a file's tensors, in the order they were added.
 class TensorList {
  public:
-  // Columns of the shape are 0 for a vector.
   void Add(std::string name, DType dtype, std::vector<int64_t> shape, std::string bytes) {
     bytes_.push_back(std::move(bytes));
     tensors_.push_back({std::move(name), dtype, std::move(shape), {}});
