@@ -198,6 +198,45 @@ TEST_P(Forward, CudaEqualsTheCpu) {
   }
 }
 
+// Rows of different lengths, with more latents, fewer and none, scored from different tokens on:
+// the batch gives what one session a row gives.
+TEST_P(Forward, ScoresEqualWhatSessionsGive) {
+  for (const bool integer : {false, true}) {
+    const auto forward = integer ? Cpu(2) : Torch();
+    const Passages passages = RandomPassages({30, 2, 64, 37});
+    std::vector<AttachedMemory> memories;
+    for (const auto& passage : passages) {
+      const EncodedBatch batch = Encode(*forward, {passage});
+      memories.push_back({batch.chunks[0], batch.latents, {}});
+      for (int64_t i = 0; i < batch.chunks[0]; ++i) {
+        memories.back().routing_score.push_back(0.1f * static_cast<float>(i % 3));
+      }
+    }
+    const std::vector<ScoreRow> rows = {{passages[0], &memories[2], 1}, {passages[1]},
+                                        {passages[2], &memories[0], 60}, {passages[3], nullptr, 36},
+                                        {passages[3], &memories[3], 1}};
+    const auto scores = forward->Score(rows);
+    ASSERT_TRUE(scores.ok()) << scores.status();
+    ASSERT_EQ(scores->size(), rows.size());
+    for (size_t r = 0; r < rows.size(); ++r) {
+      std::optional<AttachedMemory> memory;
+      if (rows[r].memory != nullptr) memory = *rows[r].memory;
+      const auto session = *forward->StartSession(std::move(memory));
+      const auto logits = *session->FeedAll(rows[r].tokens);
+      std::vector<float> expected;
+      for (size_t t = static_cast<size_t>(rows[r].first); t < rows[r].tokens.size(); ++t) {
+        double sum = 0;
+        for (size_t v = 0; v < 50; ++v) sum += std::exp(static_cast<double>(logits[(t - 1) * 50 + v]));
+        const auto token = static_cast<size_t>(rows[r].tokens[t]);
+        expected.push_back(static_cast<float>(std::log(sum) - logits[(t - 1) * 50 + token]));
+      }
+      // f32 sums in another order; integer activations are rounded row by row in either.
+      EXPECT_THAT((*scores)[r], testing::Pointwise(testing::FloatNear(1e-4f), expected))
+          << "row " << r << ", integer " << integer;
+    }
+  }
+}
+
 TEST_P(Forward, KeysHaveUnitHeads) {
   const EncodedBatch out = Encode(*Cpu(1), RandomPassages({37}));
   for (size_t i = 0; i < out.keys.size(); i += 16) {

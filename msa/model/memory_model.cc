@@ -110,20 +110,36 @@ class LoadedModel : public MemoryModel {
   }
 
   Result<std::unique_ptr<Session>> StartSession(std::optional<AttachedMemory> memory) override {
-    if (memory) {
-      const auto n = static_cast<size_t>(memory->num_latents);
-      const size_t expected = n * static_cast<size_t>(plan_->latent_size());
-      if (memory->latents.size() != expected || memory->routing_score.size() != n) {
-        return InvalidArgument("attached memory has " + std::to_string(memory->latents.size()) +
-                               " values and " + std::to_string(memory->routing_score.size()) +
-                               " scores, expected " + std::to_string(expected) + " and " +
-                               std::to_string(n));
-      }
-    }
+    if (memory) MSA_RETURN_IF_ERROR(CheckMemory(*memory));
     return transformer_->StartSession(std::move(memory));
   }
 
+  Result<std::vector<std::vector<float>>> Score(std::span<const ScoreRow> rows) override {
+    for (size_t i = 0; i < rows.size(); ++i) {
+      const std::string name = "row " + std::to_string(i);
+      MSA_RETURN_IF_ERROR(CheckFeed(plan_->backbone, rows[i].tokens, 0).WithContext(name));
+      if (rows[i].first < 1 || rows[i].first >= std::ssize(rows[i].tokens)) {
+        return InvalidArgument(name + ": token " + std::to_string(rows[i].first) + " of " +
+                               std::to_string(rows[i].tokens.size()) + " cannot be scored");
+      }
+      if (rows[i].memory != nullptr) {
+        MSA_RETURN_IF_ERROR(CheckMemory(*rows[i].memory).WithContext(name));
+      }
+    }
+    return transformer_->Score(rows);
+  }
+
  private:
+  Status CheckMemory(const AttachedMemory& memory) const {
+    const auto n = static_cast<size_t>(memory.num_latents);
+    const size_t expected = n * static_cast<size_t>(plan_->latent_size());
+    if (memory.latents.size() == expected && memory.routing_score.size() == n) return OkStatus();
+    return InvalidArgument("attached memory has " + std::to_string(memory.latents.size()) +
+                           " values and " + std::to_string(memory.routing_score.size()) +
+                           " scores, expected " + std::to_string(expected) + " and " +
+                           std::to_string(n));
+  }
+
   // The question in the adapter's template, each of its three parts tokenised alone; else as a user
   // turn in the model's own, up to and with the token that ends the turn; the bare question for a
   // model without a template.

@@ -53,6 +53,13 @@ struct AttachedMemory {
       routing_score;  // [num_latents], s of each latent's passage; used where alpha > 0
 };
 
+// A text to be scored under the model. Borrows tokens and memory.
+struct ScoreRow {
+  std::span<const TokenId> tokens;
+  const AttachedMemory* memory = nullptr;  // null: none
+  int64_t first = 1;                       // the first token to score; 1 to tokens - 1
+};
+
 struct SamplingOptions {
   double temperature = 0;  // 0: greedy
   int64_t top_k = 0;       // 0: off
@@ -106,6 +113,11 @@ class MemoryModel {
   virtual Result<std::vector<float>> RouteQuery(std::string_view question) = 0;
 
   virtual Result<std::unique_ptr<Session>> StartSession(std::optional<AttachedMemory> memory) = 0;
+
+  // Nats of each row's tokens from `first` on: -ln p(token | those before it, memory). The same
+  // numbers as a Session's logits give, many rows at once; logits are never held for a whole batch.
+  // For measurements.
+  virtual Result<std::vector<std::vector<float>>> Score(std::span<const ScoreRow> rows) = 0;
 
   // Draws the next token from logits.
   static TokenId Sample(std::span<const float> logits, const SamplingOptions& options,

@@ -7,6 +7,7 @@
 
 #include "msa/model/backbone_set.h"
 #include "msa/model/torch_backbone.h"
+#include "msa/model/torch_score.h"
 #include "msa/model/torch_session.h"
 
 namespace msa {
@@ -121,6 +122,26 @@ class TorchForward : public Transformer {
       MSA_ASSIGN_OR_RETURN(const TorchBackbone* backbone,
                            reads ? backbones_.Reader() : backbones_.Plain());
       return StartTorchSession(*backbone, plan_, std::move(memory));
+    });
+  }
+
+  Result<std::vector<std::vector<float>>> Score(std::span<const ScoreRow> rows) override {
+    std::vector<int64_t> plain, reading;
+    for (int64_t i = 0; i < std::ssize(rows); ++i) {
+      const AttachedMemory* memory = rows[static_cast<size_t>(i)].memory;
+      (memory != nullptr && memory->num_latents > 0 ? reading : plain).push_back(i);
+    }
+    return WithTorch([&]() -> Result<std::vector<std::vector<float>>> {
+      std::vector<std::vector<float>> nats(rows.size());
+      if (!plain.empty()) {
+        MSA_ASSIGN_OR_RETURN(const TorchBackbone* backbone, backbones_.Plain());
+        ScoreWithTorch(*backbone, plan_, rows, plain, nats);
+      }
+      if (!reading.empty()) {
+        MSA_ASSIGN_OR_RETURN(const TorchBackbone* backbone, backbones_.Reader());
+        ScoreWithTorch(*backbone, plan_, rows, reading, nats);
+      }
+      return nats;
     });
   }
 

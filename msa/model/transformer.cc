@@ -1,6 +1,7 @@
 #include "msa/model/transformer.h"
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 
 namespace msa {
@@ -11,6 +12,14 @@ int64_t IndexOf(const std::vector<int64_t>& ascending, int64_t value) {
   return at != ascending.end() && *at == value ? at - ascending.begin() : -1;
 }
 
+// -ln softmax(logits)[token]
+float Nats(std::span<const float> logits, TokenId token) {
+  const float largest = *std::max_element(logits.begin(), logits.end());
+  float sum = 0;  // of f32 terms up to 1: exact enough to 1e-6 of the logarithm for any vocabulary
+  for (const float logit : logits) sum += std::exp(logit - largest);
+  return std::log(sum) + largest - logits[static_cast<size_t>(token)];
+}
+
 }  // namespace
 
 int64_t MemoryPlan::MemoryIndex(int64_t layer) const {
@@ -19,6 +28,30 @@ int64_t MemoryPlan::MemoryIndex(int64_t layer) const {
 
 int64_t MemoryPlan::RoutingIndex(int64_t layer) const {
   return IndexOf(memory.routing_layers, layer);
+}
+
+Result<std::vector<std::vector<float>>> Transformer::Score(std::span<const ScoreRow> rows) {
+  std::vector<std::vector<float>> all;
+  for (const ScoreRow& row : rows) {
+    std::optional<AttachedMemory> memory;
+    if (row.memory != nullptr) memory = *row.memory;
+    MSA_ASSIGN_OR_RETURN(const auto session, StartSession(std::move(memory)));
+    // What stands before the scored tokens needs no logits but the last.
+    const auto first = static_cast<size_t>(row.first);
+    std::vector<float>& nats = all.emplace_back();
+    MSA_ASSIGN_OR_RETURN(const std::span<const float> next,
+                         session->Feed(row.tokens.first(first)));
+    nats.push_back(Nats(next, row.tokens[first]));
+    const auto rest = row.tokens.subspan(first, row.tokens.size() - 1 - first);
+    if (rest.empty()) continue;
+    const size_t vocab = next.size();
+    MSA_ASSIGN_OR_RETURN(const std::vector<float> logits, session->FeedAll(rest));
+    for (size_t i = 0; i < rest.size(); ++i) {
+      nats.push_back(
+          Nats(std::span(logits).subspan(i * vocab, vocab), row.tokens[first + 1 + i]));
+    }
+  }
+  return all;
 }
 
 std::vector<Pack> PackPassages(std::span<const std::span<const TokenId>> passages,

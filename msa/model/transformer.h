@@ -47,6 +47,8 @@ class Transformer {
   // The folded query of the last token; tokens have been checked.
   virtual Result<std::vector<float>> RouteQuery(std::span<const TokenId> tokens) = 0;
   virtual Result<std::unique_ptr<Session>> StartSession(std::optional<AttachedMemory> memory) = 0;
+  // As MemoryModel::Score; rows have been checked. Here: one session a row.
+  virtual Result<std::vector<std::vector<float>>> Score(std::span<const ScoreRow> rows);
 
   virtual int64_t resident_bytes() const = 0;
   virtual std::string compute_description() const = 0;
