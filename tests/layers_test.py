@@ -18,8 +18,9 @@ ALLOWED = {
     "train": {"base", "text", "kernels", "bank", "model", "train"},
     "cluster": {"base", "text", "kernels", "bank", "model", "train", "cluster"},
     "engine": {"base", "text", "kernels", "bank", "model", "train", "cluster", "engine"},
+    "eval": {"base", "text", "kernels", "bank", "model", "train", "cluster", "engine", "eval"},
     "serve": {"base", "text", "kernels", "bank", "model", "train", "cluster", "engine", "serve"},
-    "cli": {"base", "text", "kernels", "bank", "model", "train", "cluster", "engine", "serve", "cli"},
+    "cli": {"base", "text", "kernels", "bank", "model", "train", "cluster", "engine", "eval", "serve", "cli"},
 }
 # These build without libtorch.
 TORCH_FREE = {"base", "text", "kernels", "bank"}

@@ -212,8 +212,10 @@ TEST_P(Forward, ScoresEqualWhatSessionsGive) {
         memories.back().routing_score.push_back(0.1f * static_cast<float>(i % 3));
       }
     }
-    const std::vector<ScoreRow> rows = {{passages[0], &memories[2], 1}, {passages[1]},
-                                        {passages[2], &memories[0], 60}, {passages[3], nullptr, 36},
+    const std::vector<ScoreRow> rows = {{passages[0], &memories[2], 1},
+                                        {passages[1]},
+                                        {passages[2], &memories[0], 60},
+                                        {passages[3], nullptr, 36},
                                         {passages[3], &memories[3], 1}};
     const auto scores = forward->Score(rows);
     ASSERT_TRUE(scores.ok()) << scores.status();
@@ -226,7 +228,8 @@ TEST_P(Forward, ScoresEqualWhatSessionsGive) {
       std::vector<float> expected;
       for (size_t t = static_cast<size_t>(rows[r].first); t < rows[r].tokens.size(); ++t) {
         double sum = 0;
-        for (size_t v = 0; v < 50; ++v) sum += std::exp(static_cast<double>(logits[(t - 1) * 50 + v]));
+        for (size_t v = 0; v < 50; ++v)
+          sum += std::exp(static_cast<double>(logits[(t - 1) * 50 + v]));
         const auto token = static_cast<size_t>(rows[r].tokens[t]);
         expected.push_back(static_cast<float>(std::log(sum) - logits[(t - 1) * 50 + token]));
       }

@@ -36,19 +36,16 @@ Result<std::vector<std::vector<float>>> Transformer::Score(std::span<const Score
     std::optional<AttachedMemory> memory;
     if (row.memory != nullptr) memory = *row.memory;
     MSA_ASSIGN_OR_RETURN(const auto session, StartSession(std::move(memory)));
-    // What stands before the scored tokens needs no logits but the last.
-    const auto first = static_cast<size_t>(row.first);
+    // What stands before needs no logits.
+    const auto skipped = static_cast<size_t>(row.first - 1);
+    if (skipped > 0) MSA_RETURN_IF_ERROR(session->Feed(row.tokens.first(skipped)).status());
+    const auto fed = row.tokens.subspan(skipped, row.tokens.size() - 1 - skipped);
+    MSA_ASSIGN_OR_RETURN(const std::vector<float> logits, session->FeedAll(fed));
+    const size_t vocab = logits.size() / fed.size();
     std::vector<float>& nats = all.emplace_back();
-    MSA_ASSIGN_OR_RETURN(const std::span<const float> next,
-                         session->Feed(row.tokens.first(first)));
-    nats.push_back(Nats(next, row.tokens[first]));
-    const auto rest = row.tokens.subspan(first, row.tokens.size() - 1 - first);
-    if (rest.empty()) continue;
-    const size_t vocab = next.size();
-    MSA_ASSIGN_OR_RETURN(const std::vector<float> logits, session->FeedAll(rest));
-    for (size_t i = 0; i < rest.size(); ++i) {
+    for (size_t i = 0; i < fed.size(); ++i) {
       nats.push_back(
-          Nats(std::span(logits).subspan(i * vocab, vocab), row.tokens[first + 1 + i]));
+          Nats(std::span(logits).subspan(i * vocab, vocab), row.tokens[skipped + 1 + i]));
     }
   }
   return all;

@@ -1,0 +1,52 @@
+#include "msa/cli/eval.h"
+
+#include <cstdio>
+#include <iostream>
+#include <nlohmann/json.hpp>
+
+namespace msa::cli {
+
+void EvalOptions::AddEval(CLI::App& command, const std::string& what) {
+  command.add_option("--sample", sample, "How many " + what + "; 0: all")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  command.add_option("--seed", seed, "Of what is drawn")->capture_default_str();
+  AddOutput(command);
+  AddModel(command);
+  AddMemory(command);
+  for (const char* name : {"--passage-tokens", "--chunk-tokens", "--memory-layers",
+                           "--routing-layers", "--key-dtype", "--latent-dtype"}) {
+    command.get_option(name)->group("Memory");
+  }
+}
+
+void EvalOptions::AddPlot(CLI::App& command, const std::string& what) {
+  command.add_option("--plot", plot, "Write " + what + " to this file, as SVG");
+}
+
+Result<EngineOptions> EvalOptions::Engine() const {
+  if (engine.adapter_path.empty() && !quiet) {
+    std::fprintf(stderr, "note: no --adapter, so latents are untrained means\n");
+  }
+  return CommonOptions::Engine();
+}
+
+void PrintJson(const nlohmann::ordered_json& json) {
+  std::cout << json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) << std::endl;
+}
+
+int Finish(const Status& status, const EvalOptions& options) {
+  return status.ok() ? static_cast<int>(kDone) : ReportError(status, options.json);
+}
+
+void DeclareEval(CLI::App& app, int* exit_status) {
+  CLI::App* eval = app.add_subcommand(
+      "eval", "Measure what latents keep, find and cost, on documents and questions of your own");
+  eval->require_subcommand(1);
+  eval->footer("Definitions and limits: docs/evaluation.md.");
+  DeclareEvalRetrieval(*eval, exit_status);
+  DeclareEvalLanguage(*eval, exit_status);
+  DeclareEvalKept(*eval, exit_status);
+}
+
+}  // namespace msa::cli

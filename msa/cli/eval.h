@@ -1,0 +1,33 @@
+// What the subcommands of `msa eval` share.
+#pragma once
+
+#include <nlohmann/json_fwd.hpp>
+
+#include "msa/cli/common.h"
+
+namespace msa::cli {
+
+struct EvalOptions : CommonOptions {
+  int64_t sample = 0;
+  uint64_t seed = 0;
+  std::string plot;
+
+  // --sample (how many of `what`), --seed, output, model and shapes.
+  void AddEval(CLI::App& command, const std::string& what);
+  void AddPlot(CLI::App& command, const std::string& what);
+
+  // Engine options, with a note on stderr where latents are untrained.
+  Result<EngineOptions> Engine() const;
+};
+
+// One line of standard output.
+void PrintJson(const nlohmann::ordered_json& json);
+
+// The exit status of a finished measurement.
+int Finish(const Status& status, const EvalOptions& options);
+
+void DeclareEvalRetrieval(CLI::App& eval, int* exit_status);
+void DeclareEvalLanguage(CLI::App& eval, int* exit_status);
+void DeclareEvalKept(CLI::App& eval, int* exit_status);
+
+}  // namespace msa::cli

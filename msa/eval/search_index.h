@@ -1,0 +1,74 @@
+// Documents that can be ranked by either head without writing latents: text and lexical index in a
+// temporary bank, routing keys in memory, in the type that a bank would store. Many questions are
+// routed in one pass over the keys.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "msa/engine/engine.h"
+#include "msa/eval/data.h"
+
+namespace msa {
+
+// A folder of its own for a bank, removed with the object.
+class TemporaryBank {
+ public:
+  TemporaryBank();
+  ~TemporaryBank();
+  TemporaryBank(const TemporaryBank&) = delete;
+  TemporaryBank& operator=(const TemporaryBank&) = delete;
+
+  std::string bank() const { return folder_ + "/bank"; }
+  // Writes documents as the JSON Lines that Engine::Add reads; returns the file's path.
+  Result<std::string> WriteDocuments(std::span<const EvalDocument> documents) const;
+
+ private:
+  std::string folder_;
+};
+
+class SearchIndex {
+ public:
+  // Cuts and indexes the documents; encodes them only if `latent`. kCancelled when interrupted.
+  static Result<std::unique_ptr<SearchIndex>> Build(std::span<const EvalDocument> documents,
+                                                    const EngineOptions& options, bool latent);
+
+  int64_t num_documents() const { return num_documents_; }
+  int64_t num_passages() const { return std::ssize(passages_); }
+  MemoryModel& model() { return *model_; }
+
+  // The best `depth` passages of each question, best first.
+  Result<std::vector<std::vector<PassageId>>> RankLexical(std::span<const EvalQuestion> questions,
+                                                          int64_t depth);
+  Result<std::vector<std::vector<PassageId>>> RankLatent(std::span<const EvalQuestion> questions,
+                                                         int64_t depth);
+  // Ids of the documents in the order of their best passages.
+  std::vector<std::string> Documents(std::span<const PassageId> ranking) const;
+
+ private:
+  SearchIndex(const EngineOptions& options) : options_(options) {}
+  Status ReadPassages();
+  Status EncodeKeys();
+  bool cancelled() const { return options_.cancelled != nullptr && options_.cancelled->load(); }
+
+  const EngineOptions options_;
+  TemporaryBank folder_;
+  std::unique_ptr<Engine> engine_;
+  MemoryModel* model_ = nullptr;  // the engine's
+  std::shared_ptr<const Snapshot> snapshot_;
+  int64_t num_documents_ = 0;
+  // By passage, ascending ids.
+  std::vector<PassageId> passages_;
+  std::vector<std::vector<TokenId>> tokens_;
+  std::unordered_map<PassageId, std::string> document_of_;
+  // Routing keys of all passages, as kernels/route.h reads them.
+  std::vector<int64_t> chunk_begin_;
+  std::vector<std::byte> keys_;
+  std::vector<float> key_scales_;
+};
+
+}  // namespace msa

@@ -1,0 +1,187 @@
+"""`msa eval` through the command line: its figures equal plain computations on a tiny random model."""
+
+import json
+import math
+import random
+
+import pytest
+import torch
+import zstandard
+
+import model_files
+import msa_reference
+from msa_command import FAILED, USAGE, Command
+
+torch.set_num_threads(1)  # models this small only lose by more
+
+MEMORY_LAYERS, ROUTING_LAYERS, W = [1, 2], [2], 64
+
+
+def shapes(passage_tokens=W, latent_dtype="f32"):
+    return ["--weights", "f32", "--threads", 1, "--memory-layers", "1,2", "--routing-layers", "2",
+            "--passage-tokens", passage_tokens, "--latent-dtype", latent_dtype, "-q"]
+
+
+# f32 against f64; a wrong mask, offset or target is off by tenths.
+TOLERANCE = 1e-4
+
+TEXTS = [
+    "The quick brown fox jumps over the lazy dog, 1234 times a day; isn't that odd? Nobody knows.",
+    "Memory keeps what a reader forgets. A question finds it again, and Fox keeps the answer ready.",
+    "def pool(x, n): return [sum(x[i:i + n]) / n for i in range(0, len(x), n)] and that is all of it.",
+]
+
+
+@pytest.fixture(scope="module")
+def command(msa):
+    return Command(msa)
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    return model_files.Tiny(tmp_path_factory.mktemp("tiny") / "model", "llama", seed=11)
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    path = tmp_path_factory.mktemp("corpus") / "texts.jsonl.zst"
+    rows = "".join(json.dumps({"id": f"t{i}", "text": text}) + "\n" for i, text in enumerate(TEXTS))
+    path.write_bytes(zstandard.ZstdCompressor().compress(rows.encode()))
+    return path
+
+
+def reference(tiny, chunk_tokens):
+    return msa_reference.Reference(
+        tiny.model, msa_reference.Memory(MEMORY_LAYERS, ROUTING_LAYERS, chunk_tokens))
+
+
+def passages(tiny):
+    """The texts as tokens: each fits into one passage."""
+    tokens = [tiny.tokenizer.hf.encode(text, add_special_tokens=False).ids for text in TEXTS]
+    assert all(16 <= len(t) <= W for t in tokens)
+    return tokens
+
+
+def nats(logits, tokens):
+    """Of every token but the first."""
+    logs = torch.log_softmax(logits.double(), -1)
+    return [-float(logs[i, token]) for i, token in enumerate(tokens[1:])]
+
+
+def plain_nats(tiny, tokens):
+    with torch.no_grad():
+        return nats(tiny.model(torch.tensor([tokens])).logits[0], tokens)
+
+
+def read_nats(model, tokens, latents):
+    return nats(model.forward(tokens, latents, torch.zeros(len(latents))), tokens)
+
+
+def test_language_equals_the_plain_computation(command, tiny, corpus):
+    report, = command.json("eval", "language", corpus, "--model", tiny.folder, "--chunk-tokens", 16, *shapes())
+    texts, model = passages(tiny), reference(tiny, 16)
+    without = [plain_nats(tiny, t) for t in texts]
+    # The stranger of each: half of the sample away.
+    strangers = [model.encode(texts[(i + len(texts) // 2) % len(texts)])[1] for i in range(len(texts))]
+    with_stranger = [read_nats(model, t, s) for t, s in zip(texts, strangers)]
+
+    count = sum(map(len, without))
+    assert (report["passages"], report["tokens"]) == (len(texts), count)
+    assert report["plain"]["mean"] == pytest.approx(sum(map(sum, without)) / count, abs=TOLERANCE)
+    assert report["stranger"]["mean"] == pytest.approx(sum(map(sum, with_stranger)) / count, abs=TOLERANCE)
+    difference = (sum(map(sum, with_stranger)) - sum(map(sum, without))) / count
+    assert abs(difference) > 10 * TOLERANCE  # the memory is there at all
+    assert report["difference"]["mean"] == pytest.approx(difference, abs=TOLERANCE)
+    residuals = [sum(s) - sum(p) - difference * len(p) for s, p in zip(with_stranger, without)]
+    error = math.sqrt(3 / 2 * sum(r * r for r in residuals)) / count
+    assert report["difference"]["standard_error"] == pytest.approx(error, abs=TOLERANCE)
+
+
+def test_kept_equals_the_plain_computation_at_each_rate(command, tiny, corpus, tmp_path):
+    plot = tmp_path / "curve.svg"
+    report, = command.json("eval", "kept", corpus, "--model", tiny.folder, "--chunk-tokens", "4,16", "--plot", plot,
+                           *shapes())
+    texts = passages(tiny)
+    without = sum(sum(plain_nats(tiny, t)) for t in texts)
+    assert [rate["chunk_tokens"] for rate in report["rates"]] == [4, 16]
+    for rate in report["rates"]:
+        model = reference(tiny, rate["chunk_tokens"])
+        left = [read_nats(model, t, model.encode(t)[1]) for t in texts]
+        total = sum(map(sum, left))
+        assert rate["plain_nats"] == pytest.approx(without, rel=TOLERANCE)
+        assert rate["latent_nats"] == pytest.approx(total, rel=TOLERANCE)
+        assert rate["kept"] == pytest.approx(1 - total / without, abs=TOLERANCE)
+        assert rate["worst"][0]["latent_nats"] == pytest.approx(max(map(max, left)), abs=10 * TOLERANCE)
+        kinds = rate["by_kind"].values()
+        assert sum(kind["tokens"] for kind in kinds) == rate["tokens"] == sum(map(len, left))
+        assert sum(kind["latent_nats"] for kind in kinds) == pytest.approx(total, rel=TOLERANCE)
+    assert report["rates"][0]["by_kind"]["numbers"]["tokens"] > 0
+    assert plot.read_text().startswith("<svg") and "all tokens" in plot.read_text()
+
+
+def test_kept_in_eight_bits_is_close(command, tiny, corpus):
+    """As a bank stores latents."""
+    options = ["eval", "kept", corpus, "--model", tiny.folder, "--chunk-tokens", 16]
+    exact, = command.json(*options, *shapes())
+    rounded, = command.json(*options, *shapes(latent_dtype="i8"))
+    a, b = exact["rates"][0]["latent_nats"], rounded["rates"][0]["latent_nats"]
+    assert a != b and a == pytest.approx(b, rel=0.02)
+
+
+def write_set(folder, documents=40, questions=15):
+    """Documents of random words; a question is three words of its document."""
+    rng = random.Random(4)
+    words = ["".join(rng.choices("abdeghiklmnoprstu", k=6)) for _ in range(300)]
+    texts = {f"d{i}": rng.sample(words, 12) for i in range(documents)}
+    folder.mkdir()
+    asked = [(f"q{i}", f"d{i}", " ".join(texts[f"d{i}"][2:5])) for i in range(questions)]
+
+    def write(name, rows):
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    write("docs", [{"id": d, "title": "Doc", "text": " ".join(t) + "."} for d, t in texts.items()])
+    write("queries", [{"id": q, "query": text, "answers": [texts[d][0]]} for q, d, text in asked])
+    write("qrels", [{"qid": q, "docid": d, "rel": 1} for q, d, _ in asked])
+    return texts, asked
+
+
+def test_retrieval_equals_what_search_finds(command, tiny, tmp_path):
+    texts, asked = write_set(tmp_path / "set")
+    options = ["--model", tiny.folder, *shapes(passage_tokens=160)]
+    report, = command.json("eval", "retrieval", tmp_path / "set", "--latent-weight", 0.5, "--sweep", *options)
+    assert (report["documents"], report["passages"], report["questions"]) == (40, 40, 15)
+
+    bank, stdin = tmp_path / "bank", "".join(json.dumps({"id": q, "query": text}) + "\n" for q, _, text in asked)
+    command("add", bank, tmp_path / "set" / "docs.jsonl", *options)
+    for head in ("lexical", "latent"):
+        found = command.json("search", bank, "-", "--heads", head, "-k", 40, "--model", tiny.folder, "--weights", "f32",
+                             stdin=stdin)
+        rankings = {row["id"]: [r["document"] for r in row["results"]] for row in found}
+        ranks = [rankings[q].index(d) if d in rankings[q] else 1000 for q, d, _ in asked]
+        got = report["heads"][head]
+        assert got["ndcg@10"] == pytest.approx(sum(1 / math.log2(r + 2) for r in ranks if r < 10) / 15)
+        assert got["recall@1"] == pytest.approx(sum(r == 0 for r in ranks) / 15)
+        assert got["mrr"] == pytest.approx(sum(1 / (r + 1) for r in ranks if r < 1000) / 15)
+        first = [r[0] for r in rankings.values()]
+        assert got["hub"]["share"] == pytest.approx(max(map(first.count, first)) / 15)
+    sweep = {row["latent_weight"]: row["ndcg@10"] for row in report["sweep"]}
+    assert sweep[0] == report["heads"]["lexical"]["ndcg@10"]
+    assert sweep[0.5] == report["heads"]["fused"]["ndcg@10"]
+
+
+def test_means_over_sets_and_what_is_wrong(command, tiny, tmp_path):
+    write_set(tmp_path / "one")
+    write_set(tmp_path / "two", documents=8, questions=8)
+    lines = command.json("eval", "retrieval", tmp_path / "one", tmp_path / "two", "--heads", "lexical", "--model",
+                         tiny.folder, *shapes())
+    assert [line["set"] for line in lines] == ["one", "two", "mean"]
+    values = [line["heads"]["lexical"]["recall@10"] for line in lines]
+    assert values[2] == pytest.approx((values[0] + values[1]) / 2)
+
+    error = command("eval", "retrieval", tmp_path / "absent", "--model", tiny.folder, status=FAILED)
+    assert "absent" in error.stderr
+    command("eval", status=USAGE)
+    one = tmp_path / "one.jsonl"
+    one.write_text(json.dumps({"text": TEXTS[0]}) + "\n")
+    error = command("eval", "language", one, "--model", tiny.folder, *shapes(), status=FAILED)
+    assert "stranger" in error.stderr
