@@ -8,6 +8,7 @@
 #include "msa/engine/engine.h"
 #include "msa/kernels/pool.h"
 #include "msa/text/passages.h"
+#include "msa/text/prompt.h"
 
 namespace msa {
 namespace {
@@ -16,40 +17,6 @@ using Clock = std::chrono::steady_clock;
 
 double SecondsSince(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
-}
-
-// Runs of white space as one space: line ends of the original layout only distract.
-std::string OneLine(std::string_view text) {
-  std::string line;
-  for (const char c : text) {
-    const bool space = c == ' ' || c == '\n' || c == '\t' || c == '\r' || c == '\f';
-    if (!space) {
-      line += c;
-    } else if (!line.empty() && line.back() != ' ') {
-      line += ' ';
-    }
-  }
-  return line;
-}
-
-// The wording that a 135M model follows best among those tried: it copies a phrase instead of
-// reciting what it half remembers.
-std::vector<ChatMessage> BuildPrompt(std::string_view question,
-                                     const std::vector<ChatMessage>& history,
-                                     std::span<const Retrieved> texts) {
-  std::vector<ChatMessage> messages = {{"system", "You are a helpful assistant."}};
-  messages.insert(messages.end(), history.begin(), history.end());
-  std::string user;
-  if (!texts.empty()) user += "Context:\n";
-  // The best last: nearest the question.
-  for (auto text = texts.rbegin(); text != texts.rend(); ++text) {
-    user += text->title + ": " + OneLine(text->text) + "\n\n";
-  }
-  user += texts.empty() ? std::string(question)
-                        : "Question: " + std::string(question) +
-                              "\nAnswer with a short phrase from the context.";
-  messages.push_back({"user", std::move(user)});
-  return messages;
 }
 
 // Gives text to the caller as it comes: whole characters, and nothing that may turn out to begin a
@@ -220,7 +187,9 @@ Result<AskResponse> Engine::Ask(std::string_view question, const AskOptions& opt
   MSA_ASSIGN_OR_RETURN(const ChatFamily family, Family());
   const int64_t context = model->backbone().context_tokens;
   const auto render = [&](std::span<const Retrieved> texts) {
-    return RenderChat(family, model->tokenizer(), BuildPrompt(question, options.history, texts));
+    std::vector<PromptText> read;
+    for (const Retrieved& text : texts) read.push_back({text.title, text.text});
+    return RenderChat(family, model->tokenizer(), ReadingPrompt(question, read, options.history));
   };
   std::vector<TokenId> prompt = render({});
   const auto room = [&] {

@@ -146,13 +146,8 @@ Result<EncodingId> Engine::FindEncoding(const Snapshot& snapshot) {
 }
 
 Result<ChatFamily> Engine::Family() {
-  if (!options_.chat_family.empty()) {
-    if (const auto family = ParseChatFamily(options_.chat_family)) return *family;
-    return InvalidArgument("unknown chat template family \"" + options_.chat_family +
-                           "\"; there are smollm2, llama3 and qwen3");
-  }
   MSA_ASSIGN_OR_RETURN(const MemoryModel* model, Model());
-  return RecogniseChatTemplate(model->chat_template());
+  return ChooseChatFamily(options_.chat_family, model->chat_template());
 }
 
 Result<int64_t> Engine::CountUnencoded(const Snapshot& snapshot) {

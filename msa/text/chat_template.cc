@@ -232,6 +232,13 @@ Result<ChatFamily> RecogniseChatTemplate(std::string_view jinja) {
       names);
 }
 
+Result<ChatFamily> ChooseChatFamily(std::string_view name, std::string_view jinja) {
+  if (name.empty()) return RecogniseChatTemplate(jinja);
+  if (const auto family = ParseChatFamily(name)) return *family;
+  return InvalidArgument("unknown chat template family \"" + std::string(name) +
+                         "\"; there are smollm2, llama3 and qwen3");
+}
+
 std::vector<TokenId> RenderChat(ChatFamily family, const Tokenizer& tokenizer,
                                 std::span<const ChatMessage> messages) {
   Builder out(tokenizer);

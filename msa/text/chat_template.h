@@ -23,6 +23,9 @@ std::optional<ChatFamily> ParseChatFamily(std::string_view name);
 // --chat-template FAMILY and lists the families.
 Result<ChatFamily> RecogniseChatTemplate(std::string_view jinja);
 
+// The family named, or where `name` is empty the one recognised. kInvalidArgument: no such family.
+Result<ChatFamily> ChooseChatFamily(std::string_view name, std::string_view jinja);
+
 struct ChatMessage {
   std::string role;  // "system", "user", "assistant"
   std::string content;
