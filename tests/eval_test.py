@@ -17,9 +17,9 @@ torch.set_num_threads(1)  # models this small only lose by more
 MEMORY_LAYERS, ROUTING_LAYERS, W = [1, 2], [2], 64
 
 
-def shapes(passage_tokens=W, latent_dtype="f32"):
+def shapes(passage_tokens=W, chunk_tokens=16, latent_dtype="f32"):
     return ["--weights", "f32", "--threads", 1, "--memory-layers", "1,2", "--routing-layers", "2",
-            "--passage-tokens", passage_tokens, "--latent-dtype", latent_dtype, "-q"]
+            "--passage-tokens", passage_tokens, "--chunk-tokens", chunk_tokens, "--latent-dtype", latent_dtype, "-q"]
 
 
 # f32 against f64; a wrong mask, offset or target is off by tenths.
@@ -78,7 +78,7 @@ def read_nats(model, tokens, latents):
 
 
 def test_language_equals_the_plain_computation(command, tiny, corpus):
-    report, = command.json("eval", "language", corpus, "--model", tiny.folder, "--chunk-tokens", 16, *shapes())
+    report, = command.json("eval", "language", corpus, "--model", tiny.folder, *shapes())
     texts, model = passages(tiny), reference(tiny, 16)
     without = [plain_nats(tiny, t) for t in texts]
     # The stranger of each: half of the sample away.
@@ -99,8 +99,8 @@ def test_language_equals_the_plain_computation(command, tiny, corpus):
 
 def test_kept_equals_the_plain_computation_at_each_rate(command, tiny, corpus, tmp_path):
     plot = tmp_path / "curve.svg"
-    report, = command.json("eval", "kept", corpus, "--model", tiny.folder, "--chunk-tokens", "4,16", "--plot", plot,
-                           *shapes())
+    report, = command.json("eval", "kept", corpus, "--model", tiny.folder, "--plot", plot,
+                           *shapes(chunk_tokens="4,16"))
     texts = passages(tiny)
     without = sum(sum(plain_nats(tiny, t)) for t in texts)
     assert [rate["chunk_tokens"] for rate in report["rates"]] == [4, 16]
@@ -121,7 +121,7 @@ def test_kept_equals_the_plain_computation_at_each_rate(command, tiny, corpus, t
 
 def test_kept_in_eight_bits_is_close(command, tiny, corpus):
     """As a bank stores latents."""
-    options = ["eval", "kept", corpus, "--model", tiny.folder, "--chunk-tokens", 16]
+    options = ["eval", "kept", corpus, "--model", tiny.folder]
     exact, = command.json(*options, *shapes())
     rounded, = command.json(*options, *shapes(latent_dtype="i8"))
     a, b = exact["rates"][0]["latent_nats"], rounded["rates"][0]["latent_nats"]
@@ -185,3 +185,84 @@ def test_means_over_sets_and_what_is_wrong(command, tiny, tmp_path):
     one.write_text(json.dumps({"text": TEXTS[0]}) + "\n")
     error = command("eval", "language", one, "--model", tiny.folder, *shapes(), status=FAILED)
     assert "stranger" in error.stderr
+
+
+def llama3_prompt(tiny, user):
+    """The prompt of `msa ask`, in Llama 3's template."""
+    turns = [("system", "You are a helpful assistant."), ("user", user)]
+    rendered = "".join(f"<|start_header_id|>{role}<|end_header_id|>\n\n{text}<|eot_id|>" for role, text in turns)
+    text = "<|begin_of_text|>" + rendered + "<|start_header_id|>assistant<|end_header_id|>\n\n"
+    return tiny.tokenizer.encode([text], special=True)[0]
+
+
+def test_reading_equals_the_plain_computation(command, tiny, tmp_path):
+    pairs = [{"query": f"Which word is number {i}?", "positive": text, "answer": answer, "title": f"Doc {i}"}
+             for i, (text, answer) in enumerate(zip(TEXTS, ["1234 times", "Fox", "sum"]))]
+    path = tmp_path / "pairs.jsonl"
+    path.write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
+    options = ["--model", tiny.folder, "--chat-template", "llama3"]
+    report, = command.json("eval", "reading", path, "--generate", "--max-tokens", 4, *options,
+                           *shapes(passage_tokens=128, chunk_tokens=8))
+
+    def tokens(text):
+        return tiny.tokenizer.encode([text])[0]
+
+    model = reference(tiny, 8)
+    latents = [model.encode(tokens(f"{p['title']}\n{p['positive']}"))[1] for p in pairs]
+    totals, count, exact = {}, 0, 0
+    for i, pair in enumerate(pairs):
+        answer = tokens(pair["answer"])
+        count += len(answer)
+        bare = llama3_prompt(tiny, pair["query"])
+        text = llama3_prompt(tiny, f"Context:\n{pair['title']}: {pair['positive']}\n\nQuestion: {pair['query']}\n"
+                                   "Answer with a short phrase from the context.")
+        stranger = latents[(i + len(pairs) // 2) % len(pairs)]
+        given = {"nothing": (bare, None), "stranger's latents": (bare, stranger), "latents": (bare, latents[i]),
+                 "text": (text, None), "text and latents": (text, latents[i])}
+        for name, (prompt, memory) in given.items():
+            fed = prompt + answer
+            lost = plain_nats(tiny, fed) if memory is None else read_nats(model, fed, memory)
+            totals[name] = totals.get(name, 0) + sum(lost[-len(answer):])
+        fed = list(bare)
+        for _ in range(4):
+            with torch.no_grad():
+                fed.append(int(tiny.model(torch.tensor([fed])).logits[0, -1].argmax()))
+        exact += tiny.tokenizer.hf.decode(fed[len(bare):]).strip() == pair["answer"]
+    assert (report["questions"], report["answer_tokens"]) == (len(pairs), count)
+    for name, total in totals.items():
+        assert report["given"][name]["nats"]["mean"] == pytest.approx(total / count, abs=TOLERANCE), name
+    gain = (totals["stranger's latents"] - totals["latents"]) / count
+    assert abs(gain) > 10 * TOLERANCE
+    assert report["latents_gain"]["mean"] == pytest.approx(gain, abs=TOLERANCE)
+    assert report["given"]["nothing"]["exact_match"] == pytest.approx(exact / len(pairs))
+
+
+def test_needles_are_found_by_their_words(command, tiny, tmp_path):
+    """Random names are found by the lexical head wherever they stand, and nothing is found where k is too small for
+    all values. Answers of a random model say nothing."""
+    rng = random.Random(8)
+    hay = tmp_path / "hay.jsonl"
+    words = ["".join(rng.choices("abdeghiklmnoprstu", k=5)) for _ in range(500)]
+    sentences = [" ".join(rng.choices(words, k=9)).capitalize() + "." for _ in range(800)]
+    rows = [{"text": " ".join(sentences[i : i + 20])} for i in range(0, len(sentences), 20)]
+    hay.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    plot = tmp_path / "map.svg"
+    options = ["eval", "needles", hay, "--model", tiny.folder, "--positions", 3, "--sample", 1, "--heads", "lexical",
+               *shapes(passage_tokens=128)]
+    report, = command.json(*options, "--lengths", "4K,20K", "--plot", plot)
+    cells = report["cells"]
+    assert len(cells) == 2 * 4 * 3
+    assert {cell["length_tokens"] for cell in cells} == {4000, 20000}
+    assert {cell["position"] for cell in cells} == {0, 0.5, 1}
+    for kind in ("fact", "keys"):
+        assert all(cell["found"] == cell["needles"] == 1 for cell in cells if cell["kind"] == kind)
+    assert plot.read_text().count("<rect") == 1 + 2 * 3
+
+    few, = command.json(*options, "--lengths", "20K", "--kinds", "values", "-k", 1)
+    assert all(cell["found"] == 0 for cell in few["cells"])
+
+    answered, = command.json(*options, "--lengths", "4K", "--kinds", "fact", "--answer", "--max-tokens", 3,
+                             "--chat-template", "llama3", "--read", "latents")
+    assert all(cell["found"] == 1 and cell["answered"] == 0 for cell in answered["cells"])
+    error = command(*options, "--lengths", "1M", status=FAILED)
+    assert "too few" in error.stderr

@@ -47,6 +47,8 @@ void DeclareEval(CLI::App& app, int* exit_status) {
   DeclareEvalRetrieval(*eval, exit_status);
   DeclareEvalLanguage(*eval, exit_status);
   DeclareEvalKept(*eval, exit_status);
+  DeclareEvalReading(*eval, exit_status);
+  DeclareEvalNeedles(*eval, exit_status);
 }
 
 }  // namespace msa::cli

@@ -29,5 +29,7 @@ int Finish(const Status& status, const EvalOptions& options);
 void DeclareEvalRetrieval(CLI::App& eval, int* exit_status);
 void DeclareEvalLanguage(CLI::App& eval, int* exit_status);
 void DeclareEvalKept(CLI::App& eval, int* exit_status);
+void DeclareEvalReading(CLI::App& eval, int* exit_status);
+void DeclareEvalNeedles(CLI::App& eval, int* exit_status);
 
 }  // namespace msa::cli

@@ -79,4 +79,43 @@ Json ToJson(const KeptReport& report) {
   return json;
 }
 
+Json ToJson(const ReadingReport& report) {
+  Json json = {{"set", report.set},
+               {"questions", report.questions},
+               {"answer_tokens", report.answer_tokens},
+               {"given", Json::object()}};
+  for (size_t given = 0; given < report.figures.size(); ++given) {
+    const ReadingFigures& figures = report.figures[given];
+    Json item = {{"nats", ToJson(figures.nats)}};
+    if (report.generated) {
+      item["exact_match"] = figures.exact_match;
+      item["f1"] = figures.f1;
+    }
+    json["given"][std::string(kGivenNames[given])] = std::move(item);
+  }
+  json["latents_gain"] = ToJson(report.latents_gain);
+  json["both_gain"] = ToJson(report.both_gain);
+  return json;
+}
+
+Json ToJson(const NeedleReport& report) {
+  Json json = {{"corpus", report.corpus}, {"cells", Json::array()}};
+  for (size_t length = 0; length < report.cells.size(); ++length) {
+    for (size_t kind = 0; kind < kNeedleKinds; ++kind) {
+      const std::vector<NeedleCell>& cells = report.cells[length][kind];
+      for (size_t p = 0; p < cells.size(); ++p) {
+        if (cells[p].needles == 0) continue;
+        Json cell = {{"length_tokens", report.lengths[length]},
+                     {"kind", kNeedleKindNames[kind]},
+                     {"position", NeedlePosition(static_cast<int64_t>(p), report.positions)},
+                     {"needles", cells[p].needles},
+                     {"found", cells[p].found}};
+        if (report.answered) cell["answered"] = cells[p].answered;
+        json["cells"].push_back(std::move(cell));
+      }
+    }
+  }
+  return json;
+}
+
 }  // namespace msa

@@ -10,9 +10,9 @@
 
 namespace msa {
 
-// Fills nats[i] for each `i` of `chosen`, as Transformer::Score says: all of these rows have latents,
-// or none has. Rows are packed by length; at most some thousand rows of logits exist at a time.
-// Throws what libtorch throws.
+// Fills nats[i] for each `i` of `chosen`, as Transformer::Score says: all of these rows have
+// latents, or none has. Rows are packed by length; at most some thousand rows of logits exist at a
+// time. Throws what libtorch throws.
 void ScoreWithTorch(const TorchBackbone& backbone, const MemoryPlan& plan,
                     std::span<const ScoreRow> rows, std::span<const int64_t> chosen,
                     std::span<std::vector<float>> nats);
