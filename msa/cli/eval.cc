@@ -4,6 +4,8 @@
 #include <iostream>
 #include <nlohmann/json.hpp>
 
+#include "msa/eval/memories.h"
+
 namespace msa::cli {
 
 void EvalOptions::AddEval(CLI::App& command, const std::string& what) {
@@ -25,8 +27,8 @@ void EvalOptions::AddPlot(CLI::App& command, const std::string& what) {
 }
 
 Result<EngineOptions> EvalOptions::Engine() const {
-  if (engine.adapter_path.empty() && !quiet) {
-    std::fprintf(stderr, "note: no --adapter, so latents are untrained means\n");
+  if (EvalAdapterPath(engine).empty() && !quiet) {
+    std::fprintf(stderr, "note: no adapter, so latents are untrained means\n");
   }
   return CommonOptions::Engine();
 }

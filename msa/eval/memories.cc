@@ -4,11 +4,20 @@
 
 namespace msa {
 
+std::string EvalAdapterPath(const EngineOptions& options) {
+  if (options.adapter_path == "none") return "";
+  if (!options.adapter_path.empty()) return options.adapter_path;
+  if (!options.model_path.empty()) return DefaultAdapterPath(options.model_path);
+  const auto model = DefaultModelPath();
+  return model.ok() ? DefaultAdapterPath(*model) : "";
+}
+
 Result<std::unique_ptr<MemoryModel>> LoadEvalModel(EngineOptions options) {
   if (options.model_path.empty()) {
     MSA_ASSIGN_OR_RETURN(options.model_path, DefaultModelPath());
   }
-  return MemoryModel::Load(options.model_path, options.adapter_path, options.memory, options.load);
+  return MemoryModel::Load(options.model_path, EvalAdapterPath(options), options.memory,
+                           options.load);
 }
 
 Result<std::vector<AttachedMemory>> EncodeMemories(

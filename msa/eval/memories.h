@@ -10,7 +10,11 @@
 
 namespace msa {
 
-// The model of the options, or the default one, with the options' own shapes.
+// The adapter that the options mean where there is no bank (EngineOptions::adapter_path); empty:
+// none.
+std::string EvalAdapterPath(const EngineOptions& options);
+
+// The model of the options, or the default one, with that adapter and the options' own shapes.
 Result<std::unique_ptr<MemoryModel>> LoadEvalModel(EngineOptions options);
 
 // The latents of each passage, as `msa ask` attaches them: through the type that the bank stores
