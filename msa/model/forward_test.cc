@@ -199,8 +199,9 @@ TEST_P(Forward, CudaEqualsTheCpu) {
 }
 
 // Rows of different lengths, with more latents, fewer and none, scored from different tokens on:
-// the batch gives what one session a row gives.
+// the batch gives what one session a row gives: of the reader with latents, else of the backbone.
 TEST_P(Forward, ScoresEqualWhatSessionsGive) {
+  Train();
   for (const bool integer : {false, true}) {
     const auto forward = integer ? Cpu(2) : Torch();
     const Passages passages = RandomPassages({30, 2, 64, 37});
