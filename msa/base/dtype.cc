@@ -6,13 +6,14 @@
 namespace msa {
 namespace {
 
-constexpr std::array<std::pair<DType, std::string_view>, 7> kNames = {{{DType::kF32, "f32"},
+constexpr std::array<std::pair<DType, std::string_view>, 8> kNames = {{{DType::kF32, "f32"},
                                                                        {DType::kF16, "f16"},
                                                                        {DType::kBF16, "bf16"},
                                                                        {DType::kI8, "i8"},
                                                                        {DType::kI32, "i32"},
                                                                        {DType::kI64, "i64"},
-                                                                       {DType::kU8, "u8"}}};
+                                                                       {DType::kU8, "u8"},
+                                                                       {DType::kU16, "u16"}}};
 
 }  // namespace
 

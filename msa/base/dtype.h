@@ -9,7 +9,7 @@
 
 namespace msa {
 
-enum class DType : uint8_t { kF32, kF16, kBF16, kI8, kI32, kI64, kU8 };
+enum class DType : uint8_t { kF32, kF16, kBF16, kI8, kI32, kI64, kU8, kU16 };
 
 // Bytes of one element.
 constexpr int64_t DTypeSize(DType dtype) {
@@ -17,7 +17,8 @@ constexpr int64_t DTypeSize(DType dtype) {
     case DType::kF32:
     case DType::kI32: return 4;
     case DType::kF16:
-    case DType::kBF16: return 2;
+    case DType::kBF16:
+    case DType::kU16: return 2;
     case DType::kI64: return 8;
     case DType::kI8:
     case DType::kU8: return 1;
@@ -25,7 +26,8 @@ constexpr int64_t DTypeSize(DType dtype) {
   return 0;
 }
 
-// "f32", "f16", "bf16", "i8", "i32", "i64", "u8": as the command line and bank.json write them.
+// "f32", "f16", "bf16", "i8", "i32", "i64", "u8", "u16": as the command line and bank.json write
+// them.
 std::string_view DTypeName(DType dtype);
 std::optional<DType> ParseDType(std::string_view name);
 

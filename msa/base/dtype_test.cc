@@ -11,8 +11,8 @@ namespace {
 uint32_t Bits(float x) { return std::bit_cast<uint32_t>(x); }
 
 TEST(DType, NamesRoundTrip) {
-  for (const DType dtype :
-       {DType::kF32, DType::kF16, DType::kBF16, DType::kI8, DType::kI32, DType::kI64, DType::kU8}) {
+  for (const DType dtype : {DType::kF32, DType::kF16, DType::kBF16, DType::kI8, DType::kI32,
+                            DType::kI64, DType::kU8, DType::kU16}) {
     EXPECT_EQ(ParseDType(DTypeName(dtype)), dtype);
   }
   EXPECT_EQ(ParseDType("f64"), std::nullopt);

@@ -20,13 +20,14 @@ constexpr size_t kLengthBytes = 8;
 constexpr size_t kMaxHeaderBytes = 100'000'000;  // as the reference implementation
 constexpr size_t kAlignment = 64;
 
-constexpr std::array<std::pair<DType, std::string_view>, 7> kNames = {{{DType::kF32, "F32"},
+constexpr std::array<std::pair<DType, std::string_view>, 8> kNames = {{{DType::kF32, "F32"},
                                                                        {DType::kF16, "F16"},
                                                                        {DType::kBF16, "BF16"},
                                                                        {DType::kI8, "I8"},
                                                                        {DType::kI32, "I32"},
                                                                        {DType::kI64, "I64"},
-                                                                       {DType::kU8, "U8"}}};
+                                                                       {DType::kU8, "U8"},
+                                                                       {DType::kU16, "U16"}}};
 
 std::string_view SafetensorsName(DType dtype) {
   for (const auto& [type, name] : kNames) {

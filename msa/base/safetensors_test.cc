@@ -68,8 +68,8 @@ TEST(Safetensors, AHeaderWithoutTensorsIsAFile) {
 }
 
 TEST(Safetensors, EveryDtypeRoundTrips) {
-  for (const DType dtype :
-       {DType::kF32, DType::kF16, DType::kBF16, DType::kI8, DType::kI32, DType::kI64, DType::kU8}) {
+  for (const DType dtype : {DType::kF32, DType::kF16, DType::kBF16, DType::kI8, DType::kI32,
+                            DType::kI64, DType::kU8, DType::kU16}) {
     const std::vector<SafeTensor> tensors = {{"t", dtype, {2}, {}}};
     const auto file = *OpenContent(SafetensorsHeader(tensors, {}) + std::string(16, 'x'));
     EXPECT_EQ(file->Find("t")->dtype, dtype);
