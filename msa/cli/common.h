@@ -78,6 +78,6 @@ void DeclareChat(CLI::App& app, int* exit_status);
 void DeclareList(CLI::App& app, int* exit_status);
 void DeclareShow(CLI::App& app, int* exit_status);
 void DeclareInfo(CLI::App& app, int* exit_status);
-void DeclareEval(CLI::App& app, int* exit_status);
+void DeclareTrain(CLI::App& app, int* exit_status);
 
 }  // namespace msa::cli

@@ -1,0 +1,228 @@
+#include "msa/train/questions.h"
+
+#include <algorithm>
+
+#include "msa/base/check.h"
+#include "msa/text/whitespace.h"
+
+namespace msa {
+namespace {
+
+constexpr size_t kMinSentenceTokens = 8;
+constexpr size_t kMaxSentenceTokens = 60;
+constexpr size_t kMinQuoteWords = 8;
+constexpr size_t kMaxQuoteWords = 16;
+constexpr size_t kMinAnswerWords = 6;
+constexpr size_t kMaxAnswerWords = 16;
+// Words are what white space separates: base64 or Chinese may make one of a whole passage.
+constexpr size_t kMaxQuestionTokens = 100;
+constexpr size_t kMaxAnswerTokens = 64;
+constexpr size_t kMaxNameWords = 4;
+constexpr size_t kMaxNumberBytes = 24;
+constexpr std::string_view kBlank = "____";
+
+size_t Below(QuestionRandom* random, size_t limit) {
+  // Not std::uniform_int_distribution: its results differ between standard libraries.
+  return static_cast<size_t>((*random)() % limit);
+}
+
+size_t Between(QuestionRandom* random, size_t least, size_t most) {
+  return least + Below(random, most - least + 1);
+}
+
+struct Span {
+  size_t begin;
+  size_t end;
+};
+
+// What white space separates.
+std::vector<Span> SplitAtSpace(std::string_view text) {
+  std::vector<Span> words;
+  for (size_t i = SkipSpace(text, 0); i < text.size(); i = SkipSpace(text, i)) {
+    const size_t begin = i;
+    while (i < text.size() && SpaceLength(text, i) == 0) ++i;
+    words.push_back({begin, i});
+  }
+  return words;
+}
+
+std::string JoinWords(std::string_view text, std::span<const Span> words) {
+  std::string joined;
+  for (const Span& word : words) {
+    if (!joined.empty()) joined += ' ';
+    joined += text.substr(word.begin, word.end - word.begin);
+  }
+  return joined;
+}
+
+bool IsDigit(char c) { return c >= '0' && c <= '9'; }
+bool IsLower(char c) { return c >= 'a' && c <= 'z'; }
+bool IsPunctuation(char c) {
+  const auto byte = static_cast<unsigned char>(c);
+  return byte < 0x80 && byte > ' ' && !IsDigit(c) && !IsLower(c) && !(c >= 'A' && c <= 'Z');
+}
+
+// A capital letter of ASCII or Latin-1 at the start.
+bool StartsUpper(std::string_view word) {
+  if (word.empty()) return false;
+  if (word[0] >= 'A' && word[0] <= 'Z') return true;
+  if (word.size() < 2 || word[0] != '\xc3') return false;
+  const auto next = static_cast<unsigned char>(word[1]);
+  return next >= 0x80 && next <= 0x9e && next != 0x97;
+}
+
+// Without ASCII punctuation at both ends.
+Span Core(std::string_view text, Span word) {
+  while (word.begin < word.end && IsPunctuation(text[word.begin])) ++word.begin;
+  while (word.end > word.begin && IsPunctuation(text[word.end - 1])) --word.end;
+  return word;
+}
+
+bool IsNumber(std::string_view word) {
+  return word.size() <= kMaxNumberBytes && std::ranges::any_of(word, IsDigit);
+}
+
+// "Teixeira", "NASA", "Élan"; not "I" or "A".
+bool IsName(std::string_view word) {
+  return StartsUpper(word) && word.size() >= 2 && !word.starts_with("I'");
+}
+
+std::string_view At(std::string_view text, Span span) {
+  return text.substr(span.begin, span.end - span.begin);
+}
+
+// The names and numbers of a sentence, which begins with a word that is none.
+std::vector<Span> FindBlanks(std::string_view sentence) {
+  const std::vector<Span> words = SplitAtSpace(sentence);
+  std::vector<Span> blanks;
+  size_t i = 1;
+  while (i < words.size()) {
+    const Span core = Core(sentence, words[i]);
+    const char before = sentence[words[i - 1].end - 1];
+    // Behind these a capital says nothing: a sentence or a title may begin.
+    const bool fresh = before == '.' || before == '!' || before == '?' || before == ':' ||
+                       core.begin != words[i].begin;
+    if (core.begin == core.end) {
+      ++i;
+      continue;
+    }
+    if (IsNumber(At(sentence, core))) blanks.push_back(core);
+    if (IsNumber(At(sentence, core)) || fresh || !IsName(At(sentence, core))) {
+      ++i;
+      continue;
+    }
+    // The name's other words, as long as nothing stands between.
+    Span name = core;
+    const size_t first = i++;
+    while (i < words.size() && i < first + kMaxNameWords && name.end == words[i - 1].end) {
+      const Span next = Core(sentence, words[i]);
+      if (next.begin != words[i].begin || !IsName(At(sentence, next))) break;
+      name.end = next.end;
+      ++i;
+    }
+    blanks.push_back(name);
+  }
+  std::erase_if(blanks, [&](const Span& blank) {
+    const std::string_view answer = At(sentence, blank);
+    return sentence.find(answer) != blank.begin ||
+           sentence.find(answer, blank.begin + 1) != sentence.npos;
+  });
+  return blanks;
+}
+
+// Prose has words in lower case; headings, tables and code are no sentences to fill in.
+bool IsProse(std::string_view sentence) {
+  constexpr int kMinLowerWords = 4;
+  int lower = 0;
+  for (const Span& word : SplitAtSpace(sentence)) lower += IsLower(sentence[word.begin]) ? 1 : 0;
+  return lower >= kMinLowerWords;
+}
+
+// Calls accept(i) for the sentences in turn, from a random one on, until it returns true.
+template <class Accept>
+void TrySentences(const PassageText& passage, QuestionRandom* random, const Accept& accept) {
+  const size_t count = passage.sentences.size();
+  if (count == 0) return;
+  const size_t first = Below(random, count);
+  for (size_t i = 0; i < count; ++i) {
+    if (accept((first + i) % count)) return;
+  }
+}
+
+}  // namespace
+
+int32_t PassageText::TokenAt(int64_t at) const {
+  MSA_DCHECK(at >= 0 && at < token_begin.back());
+  const auto after = std::ranges::upper_bound(token_begin, at);
+  return static_cast<int32_t>(after - token_begin.begin()) - 1;
+}
+
+std::optional<MadeQuestion> MakeCut(const PassageText& passage, const Tokenizer& tokenizer,
+                                    QuestionRandom* random) {
+  constexpr size_t kMinSentences = 3;
+  std::optional<MadeQuestion> made;
+  if (passage.sentences.size() < kMinSentences) return made;
+  TrySentences(passage, random, [&](size_t i) {
+    const std::string_view sentence = passage.Sentence(i);
+    std::vector<TokenId> tokens = tokenizer.Encode(sentence);
+    if (tokens.size() < kMinSentenceTokens || tokens.size() > kMaxSentenceTokens) return false;
+    const TextSpan& span = passage.sentences[i];
+    made = {QuestionKind::kCut,
+            std::string(sentence),
+            std::move(tokens),
+            {},
+            {passage.TokenAt(span.begin), passage.TokenAt(span.end - 1) + 1}};
+    return true;
+  });
+  return made;
+}
+
+std::optional<MadeQuestion> MakeQuotation(const PassageText& passage, const Tokenizer& tokenizer,
+                                          QuestionRandom* random) {
+  const std::string_view body = passage.Body();
+  const std::vector<Span> words = SplitAtSpace(body);
+  // Not from the first word: a passage's beginning is too easy to find.
+  if (words.size() < 1 + kMinQuoteWords + kMinAnswerWords) return std::nullopt;
+  const size_t room = words.size() - 1;
+  const size_t quoted =
+      std::min(Between(random, kMinQuoteWords, kMaxQuoteWords), room - kMinAnswerWords);
+  const size_t answered =
+      std::min(Between(random, kMinAnswerWords, kMaxAnswerWords), room - quoted);
+  const size_t first = 1 + Below(random, room - quoted - answered + 1);
+  const std::span<const Span> all(words);
+  MadeQuestion made{QuestionKind::kQuotation};
+  made.text = "Continue the quotation: \"" + JoinWords(body, all.subspan(first, quoted)) + "\"";
+  made.question = tokenizer.Encode(made.text);
+  made.answer = tokenizer.Encode(JoinWords(body, all.subspan(first + quoted, answered)));
+  if (made.question.size() > kMaxQuestionTokens || made.answer.size() > kMaxAnswerTokens) {
+    return std::nullopt;
+  }
+  return made;
+}
+
+std::optional<MadeQuestion> MakeBlank(const PassageText& passage, const Tokenizer& tokenizer,
+                                      QuestionRandom* random) {
+  std::optional<MadeQuestion> made;
+  TrySentences(passage, random, [&](size_t i) {
+    const std::string_view sentence = passage.Sentence(i);
+    if (!IsProse(sentence)) return false;
+    const std::vector<Span> blanks = FindBlanks(sentence);
+    if (blanks.empty()) return false;
+    const Span blank = blanks[Below(random, blanks.size())];
+    const std::string with_blank = std::string(sentence.substr(0, blank.begin)) +
+                                   std::string(kBlank) + std::string(sentence.substr(blank.end));
+    MadeQuestion question{QuestionKind::kBlank};
+    question.text = "Fill in the blank: " + JoinWords(with_blank, SplitAtSpace(with_blank));
+    question.question = tokenizer.Encode(question.text);
+    if (question.question.size() < kMinSentenceTokens ||
+        question.question.size() > kMaxSentenceTokens) {
+      return false;
+    }
+    question.answer = tokenizer.Encode(At(sentence, blank));
+    made = std::move(question);
+    return true;
+  });
+  return made;
+}
+
+}  // namespace msa
