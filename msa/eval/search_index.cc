@@ -9,6 +9,7 @@
 #include <unordered_set>
 
 #include "msa/kernels/pool.h"
+#include "msa/kernels/rotate.h"
 #include "msa/kernels/route.h"
 
 namespace msa {
@@ -104,7 +105,7 @@ Status SearchIndex::EncodeKeys() {
       batch.emplace_back(tokens_[begin++]);
       batch_tokens += std::ssize(batch.back());
     }
-    MSA_ASSIGN_OR_RETURN(const EncodedBatch encoded, model_->Encode(batch));
+    MSA_ASSIGN_OR_RETURN(EncodedBatch encoded, model_->Encode(batch));
     for (const int64_t chunks : encoded.chunks)
       chunk_begin_.push_back(chunk_begin_.back() + chunks);
     const int64_t n = std::ssize(encoded.keys) / key_dim;
@@ -112,8 +113,9 @@ Status SearchIndex::EncodeKeys() {
     const size_t scales = key_scales_.size();
     keys_.resize(bytes + static_cast<size_t>(n * key_dim * DTypeSize(dtype)));
     if (dtype == DType::kI8) key_scales_.resize(scales + static_cast<size_t>(n));
-    StoreRows({encoded.keys.data(), n, key_dim}, dtype, key_dim, keys_.data() + bytes,
-              key_scales_.data() + scales);
+    const MatrixView<float> rows(encoded.keys.data(), n, key_dim);
+    if (StoresKeysRotated(dtype)) RotateRows(rows);
+    StoreRows(rows, dtype, key_dim, keys_.data() + bytes, key_scales_.data() + scales);
     progress.Add(batch_tokens);
   }
   return OkStatus();
@@ -163,11 +165,13 @@ Result<std::vector<std::vector<PassageId>>> SearchIndex::RankLatent(
       token_begin.push_back(q + 1);
       progress.Add(1);
     }
+    const MatrixView<float> rows(queries.data(), count, key_dim);
+    if (StoresKeysRotated(view.dtype)) RotateRows(rows);
     std::vector<std::byte> scratch(
         static_cast<size_t>(RouteScratchBytes(count, key_dim, count, k, pool.num_threads())));
     std::vector<RouteHit> hits(static_cast<size_t>(count * k));
-    MSA_RETURN_IF_ERROR(RouteTopK({&view, 1}, {queries.data(), count, key_dim}, token_begin, k,
-                                  scratch, {hits.data(), count, k}, &pool));
+    MSA_RETURN_IF_ERROR(
+        RouteTopK({&view, 1}, rows, token_begin, k, scratch, {hits.data(), count, k}, &pool));
     for (int64_t q = 0; q < count; ++q) {
       auto& ranking = rankings.emplace_back();
       for (int64_t i = 0; i < k; ++i) {
