@@ -34,6 +34,7 @@ if(TorchWheel_FOUND AND NOT TARGET torch::torch)
     ${TorchWheel_INCLUDE_DIR} ${TorchWheel_INCLUDE_DIR}/torch/csrc/api/include)
   target_link_libraries(torch::torch INTERFACE ${TorchWheel_CPU_LIBRARY} ${TorchWheel_C10_LIBRARY})
   if(MSA_CUDA)
+    target_compile_definitions(torch::torch INTERFACE MSA_CUDA=1)
     # Nothing of ours names a symbol of libtorch_cuda; loading it is what registers the device.
     target_link_options(torch::torch INTERFACE
       "LINKER:--no-as-needed,${_torch_root}/lib/libtorch_cuda.so,${_torch_root}/lib/libc10_cuda.so,--as-needed")

@@ -4,7 +4,8 @@ include(CMakeParseArguments)
 
 # Warnings and sanitizers of our own code; never of its users.
 add_library(msa_build_flags INTERFACE)
-target_compile_options(msa_build_flags INTERFACE -Wall -Wextra -Wno-missing-field-initializers)
+target_compile_options(msa_build_flags INTERFACE
+  $<$<COMPILE_LANGUAGE:CXX>:-Wall;-Wextra;-Wno-missing-field-initializers>)
 if(CMAKE_BUILD_TYPE STREQUAL "Debug" OR MSA_WERROR)
   target_compile_options(msa_build_flags INTERFACE -Werror)
 endif()

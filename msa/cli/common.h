@@ -79,5 +79,7 @@ void DeclareList(CLI::App& app, int* exit_status);
 void DeclareShow(CLI::App& app, int* exit_status);
 void DeclareInfo(CLI::App& app, int* exit_status);
 void DeclareTrain(CLI::App& app, int* exit_status);
+void DeclareTrainRun(CLI::App& train, int* exit_status);  // `msa train run`
+void DeclareEval(CLI::App& app, int* exit_status);
 
 }  // namespace msa::cli

@@ -24,6 +24,7 @@ int main(int argc, char** argv) {
   DeclareShow(app, &exit_status);
   DeclareInfo(app, &exit_status);
   DeclareTrain(app, &exit_status);
+  DeclareEval(app, &exit_status);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -168,6 +168,7 @@ void DeclareTrain(CLI::App& app, int* exit_status) {
   CLI::App* train = app.add_subcommand("train", "Make an adapter: what a memory learns");
   train->require_subcommand(1);
   DeclarePack(*train, exit_status);
+  DeclareTrainRun(*train, exit_status);
 }
 
 }  // namespace msa::cli

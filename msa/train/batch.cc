@@ -1,0 +1,325 @@
+#include "msa/train/batch.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <unordered_map>
+
+#include "msa/text/prompt.h"
+
+namespace msa {
+namespace {
+
+constexpr int64_t kHeldOutEvery = 500;  // documents
+constexpr int64_t kAnswerTokens = 64;   // longer answers are cut
+constexpr std::string_view kAbsent = "The documents do not say.";
+
+double Uniform(std::mt19937_64& random) { return static_cast<double>(random() >> 11) * 0x1.0p-53; }
+int64_t Below(std::mt19937_64& random, int64_t limit) {
+  return static_cast<int64_t>(Uniform(random) * static_cast<double>(limit));
+}
+
+// An index by weight.
+int64_t DrawIndex(std::mt19937_64& random, const std::vector<double>& weights) {
+  double total = 0;
+  for (const double w : weights) total += w;
+  double at = Uniform(random) * total;
+  for (size_t i = 0; i < weights.size(); ++i) {
+    at -= weights[i];
+    if (at < 0) return static_cast<int64_t>(i);
+  }
+  return std::ssize(weights) - 1;
+}
+
+}  // namespace
+
+int64_t BatchMaker::Pool::DrawSource(Random& random) const { return DrawIndex(random, weights); }
+
+int64_t BatchMaker::Pool::Draw(Random& random, int64_t source) const {
+  const auto& entries = by_source[static_cast<size_t>(source)];
+  return entries[static_cast<size_t>(Below(random, std::ssize(entries)))];
+}
+
+// Puts a batch together, each passage in it once.
+class BatchMaker::Builder {
+ public:
+  explicit Builder(const BatchMaker& maker) : maker_(maker) {}
+
+  // The passage's index in the batch. `span` (of a cut question): leave these tokens out, if the
+  // passage is not there yet.
+  int64_t AddPassage(int64_t id, Pack::Range span = {0, 0}) {
+    const auto [entry, is_new] = index_.try_emplace(id, std::ssize(batch.passage_ids));
+    if (!is_new) return entry->second;
+    std::vector<TokenId> tokens = maker_.pack_.Passage(id).ToVector();
+    if (span.end > span.begin && span.end - span.begin < std::ssize(tokens)) {
+      tokens.erase(tokens.begin() + span.begin, tokens.begin() + span.end);
+    }
+    batch.passages.Add(tokens);
+    batch.passage_ids.push_back(id);
+    return entry->second;
+  }
+
+  // The question with its passages.
+  void AddQuestion(int64_t id, Pack::Range span = {0, 0}) {
+    const Pack& pack = maker_.pack_;
+    std::vector<TokenId> tokens = maker_.prefix_;
+    const std::vector<TokenId> question = pack.Question(id).ToVector();
+    tokens.insert(tokens.end(), question.begin(), question.end());
+    tokens.insert(tokens.end(), maker_.suffix_.begin(), maker_.suffix_.end());
+    if (pack.Kind(id) != QuestionKind::kInContext) {
+      batch.routable.push_back(std::ssize(batch.question_ids));
+    }
+    batch.questions.Add(tokens);
+    batch.question_ids.push_back(id);
+    batch.targets.passage.push_back(AddPassage(pack.Positives(id)[0], span));
+  }
+
+  // Once all passages are there.
+  void Finish() {
+    const size_t passages = batch.passage_ids.size();
+    batch.targets.excluded.assign(batch.question_ids.size() * passages, 0);
+    for (size_t q = 0; q < batch.question_ids.size(); ++q) {
+      for (const int32_t other : maker_.pack_.Positives(batch.question_ids[q]).subspan(1)) {
+        const auto found = index_.find(other);
+        if (found == index_.end() || found->second == batch.targets.passage[q]) continue;
+        batch.targets.excluded[q * passages + static_cast<size_t>(found->second)] = 1;
+      }
+    }
+    // The same question of several documents: what answers one is no negative of the others.
+    std::map<std::vector<TokenId>, std::vector<size_t>> same;
+    for (size_t q = 0; q < batch.question_ids.size(); ++q) {
+      same[maker_.pack_.Question(batch.question_ids[q]).ToVector()].push_back(q);
+    }
+    for (const auto& [question, rows] : same) {
+      for (const size_t a : rows) {
+        for (const size_t b : rows) {
+          const int64_t passage = batch.targets.passage[b];
+          if (passage == batch.targets.passage[a]) continue;
+          batch.targets.excluded[a * passages + static_cast<size_t>(passage)] = 1;
+        }
+      }
+    }
+  }
+
+  // Rows that read back the passages, or what follows them, each with one passage attached.
+  void ReadBack(int64_t limit) {
+    const int64_t count =
+        limit == 0 ? std::ssize(batch.passage_ids) : std::min(limit, std::ssize(batch.passage_ids));
+    int64_t passage_begin = 0;
+    for (int64_t p = 0; p < count; ++p) {
+      const auto length = batch.passages.lengths[static_cast<size_t>(p)];
+      std::vector<TokenId> row(batch.passages.tokens.begin() + passage_begin,
+                               batch.passages.tokens.begin() + passage_begin + length);
+      passage_begin += length;
+      int64_t attached = p;
+      const int64_t id = batch.passage_ids[static_cast<size_t>(p)];
+      if (batch.task == TrainTask::kProceed) {
+        if (id + 1 >= maker_.pack_.num_passages() || !maker_.pack_.Continues(id + 1)) continue;
+        row = maker_.pack_.Passage(id + 1).ToVector();
+      } else if (batch.task == TrainTask::kStranger) {
+        // Passages of a batch seldom share a document; the next one is a stranger.
+        attached = (p + 1) % std::ssize(batch.passage_ids);
+      }
+      if (row.size() < 2) continue;
+      const int64_t begin = batch.read.rows.num_tokens();
+      batch.read.rows.Add(row);
+      batch.read.attached.push_back({attached});
+      batch.read.AddTargets(begin, 0, std::ssize(row), 1);
+    }
+  }
+
+  // A row that answers question q of the batch.
+  void Answer(Random& random, const TrainPhase& phase, int64_t q) {
+    const Pack& pack = maker_.pack_;
+    const int64_t id = batch.question_ids[static_cast<size_t>(q)];
+    const double draw = Uniform(random);
+    const bool absent = draw < phase.absent_share;
+    std::vector<PromptText> texts;
+    if (!absent && draw < phase.absent_share + phase.text_share) {
+      texts.push_back(TextOf(pack.Positives(id)[0]));
+    }
+    const std::string question = maker_.tokenizer_.Decode(pack.Question(id).ToVector());
+    std::vector<TokenId> row =
+        RenderChat(maker_.family_, maker_.tokenizer_, ReadingPrompt(question, texts));
+    const auto prompt = std::ssize(row);
+    std::vector<TokenId> answer =
+        absent ? maker_.tokenizer_.Encode(kAbsent) : pack.Answer(id).ToVector();
+    if (std::ssize(answer) > kAnswerTokens) answer.resize(kAnswerTokens);
+    row.insert(row.end(), answer.begin(), answer.end());
+    const std::vector<TokenId> stops = StopTokens(maker_.family_, maker_.tokenizer_);
+    if (std::ssize(answer) < kAnswerTokens && !stops.empty()) row.push_back(stops.front());
+    const int64_t begin = batch.read.rows.num_tokens();
+    batch.read.rows.Add(row);
+    batch.read.AddTargets(begin, prompt, std::ssize(row), 1);
+    TrainBatch::AnswerRow answer_row{q, absent, {}};
+    for (const int32_t p : pack.Positives(id)) answer_row.answers.push_back(AddPassage(p));
+    batch.answer_rows.push_back(std::move(answer_row));
+  }
+
+  TrainBatch batch;
+
+ private:
+  PromptText TextOf(int64_t passage) const {
+    const std::string text = maker_.tokenizer_.Decode(maker_.pack_.Passage(passage).ToVector());
+    const size_t line = text.find('\n');
+    // The title stands before the text; a passage without one has none.
+    if (line == std::string::npos || line > 200) return {"", text};
+    return {text.substr(0, line), text.substr(line + 1)};
+  }
+
+  const BatchMaker& maker_;
+  std::unordered_map<int64_t, int64_t> index_;  // pack's passage to the batch's
+};
+
+Result<std::unique_ptr<BatchMaker>> BatchMaker::Create(const TrainConfig& config, const Pack& pack,
+                                                       const Tokenizer& tokenizer,
+                                                       ChatFamily family) {
+  std::unique_ptr<BatchMaker> maker(new BatchMaker(config, pack, tokenizer, family));
+  // A user's turn without the system's before it: what routing needs and no more.
+  if (family == ChatFamily::kLlama3) {
+    maker->template_ = {"<|start_header_id|>user<|end_header_id|>\n\n", "<|eot_id|>"};
+  } else {
+    maker->template_ = {"<|im_start|>user\n", "<|im_end|>"};
+  }
+  maker->prefix_ = tokenizer.Encode(maker->template_.prefix, {.parse_special = true});
+  maker->suffix_ = tokenizer.Encode(maker->template_.suffix, {.parse_special = true});
+  maker->FillPools();
+  MSA_RETURN_IF_ERROR(maker->CheckPools());
+  return maker;
+}
+
+bool BatchMaker::IsHeldOut(int64_t passage) const {
+  return pack_.Document(passage) % kHeldOutEvery == kHeldOutEvery - 1;
+}
+
+void BatchMaker::FillPools() {
+  // pool -> source -> entries
+  const auto close = [&](std::map<int32_t, std::vector<int64_t>> entries, Pool* pool) {
+    for (auto& [source, list] : entries) {
+      const auto given =
+          config_.source_weights.find(pack_.sources()[static_cast<size_t>(source)].name);
+      const double factor = given == config_.source_weights.end() ? 1 : given->second;
+      if (factor <= 0) continue;
+      // The root: a large source counts more than a small one, but does not drown it.
+      pool->weights.push_back(factor * std::sqrt(static_cast<double>(list.size())));
+      pool->by_source.push_back(std::move(list));
+    }
+  };
+  std::map<int32_t, std::vector<int64_t>> pairs, answered, made, cuts, followed, passages;
+  for (int64_t p = 0; p < pack_.num_passages(); ++p) {
+    if (IsHeldOut(p)) {
+      held_out_.push_back(p);
+      continue;
+    }
+    passages[pack_.PassageSource(p)].push_back(p);
+    if (p + 1 < pack_.num_passages() && pack_.Continues(p + 1)) {
+      followed[pack_.PassageSource(p)].push_back(p);
+    }
+  }
+  for (int64_t q = 0; q < pack_.num_questions(); ++q) {
+    if (IsHeldOut(pack_.Positives(q)[0])) continue;
+    const int32_t source = pack_.QuestionSource(q);
+    switch (pack_.Kind(q)) {
+      case QuestionKind::kStandalone: pairs[source].push_back(q); [[fallthrough]];
+      case QuestionKind::kInContext:
+        if (!pack_.Answer(q).empty()) answered[source].push_back(q);
+        break;
+      case QuestionKind::kCut: cuts[source].push_back(q); break;
+      case QuestionKind::kQuotation:
+      case QuestionKind::kBlank: made[source].push_back(q); break;
+    }
+  }
+  close(std::move(pairs), &pairs_);
+  close(std::move(answered), &answered_);
+  close(std::move(made), &made_);
+  close(std::move(cuts), &cuts_);
+  close(std::move(followed), &followed_);
+  close(std::move(passages), &passages_);
+}
+
+Status BatchMaker::CheckPools() const {
+  const auto lacks = [&](const char* what) {
+    return FailedPrecondition(pack_.path() + " has no " + what +
+                              ", which the phases ask for; add sources to the pack or set the "
+                              "shares to 0");
+  };
+  for (const TrainPhase& phase : config_.phases) {
+    const bool memory = phase.reconstruct + phase.stranger + phase.proceed > 0;
+    if (memory && phase.cut_share < 1 && pairs_.empty()) return lacks("standalone questions");
+    if (memory && phase.cut_share > 0 && cuts_.empty()) return lacks("cut sentences");
+    if (phase.proceed > 0 && followed_.empty()) return lacks("documents of several passages");
+    if (phase.answer > 0 && phase.made_share < 1 && answered_.empty()) return lacks("answers");
+    if (phase.answer > 0 && phase.made_share > 0 && made_.empty()) return lacks("made questions");
+  }
+  return OkStatus();
+}
+
+TrainBatch BatchMaker::Make(int64_t step) const {
+  Random random(config_.seed * 0x9e3779b97f4a7c15u + static_cast<uint64_t>(step));
+  int64_t first = 0;
+  const TrainPhase* phase = &config_.phases.back();
+  for (const TrainPhase& candidate : config_.phases) {
+    phase = &candidate;
+    if (step < first + candidate.steps) break;
+    first += candidate.steps;
+  }
+  Builder builder(*this);
+  builder.batch.task = static_cast<TrainTask>(
+      DrawIndex(random, {phase->reconstruct, phase->stranger, phase->proceed, phase->answer}));
+  std::vector<double> shares;
+  for (const auto& [tokens, share] : config_.chunk_shares) shares.push_back(share);
+  builder.batch.chunk_tokens =
+      std::next(config_.chunk_shares.begin(), DrawIndex(random, shares))->first;
+
+  const bool one_source = Uniform(random) < phase->one_source;
+  const auto source_of = [&](const Pool& pool, int64_t* kept) {
+    if (!one_source) return pool.DrawSource(random);
+    if (*kept < 0) *kept = pool.DrawSource(random);
+    return *kept;
+  };
+  int64_t pair_source = -1;
+  if (builder.batch.task == TrainTask::kAnswer) {
+    for (int64_t i = 0; i < phase->questions; ++i) {
+      const bool made = Uniform(random) < phase->made_share;
+      const Pool& pool = made ? made_ : answered_;
+      builder.AddQuestion(
+          pool.Draw(random, made ? pool.DrawSource(random) : source_of(pool, &pair_source)));
+      builder.Answer(random, *phase, i);
+    }
+  } else {
+    if (builder.batch.task == TrainTask::kProceed) {
+      // First, because these rows are the ones that are read.
+      for (int64_t i = 0; i < phase->questions / 2; ++i) {
+        builder.AddPassage(followed_.Draw(random, followed_.DrawSource(random)));
+      }
+    }
+    for (int64_t i = 0; i < phase->questions; ++i) {
+      const bool cut = Uniform(random) < phase->cut_share;
+      const Pool& pool = cut ? cuts_ : pairs_;
+      const int64_t id =
+          pool.Draw(random, cut ? pool.DrawSource(random) : source_of(pool, &pair_source));
+      const bool leave_out = cut && Uniform(random) < 0.5;
+      builder.AddQuestion(id, leave_out ? pack_.Span(id) : Pack::Range{0, 0});
+    }
+  }
+  for (int64_t i = 0; i < phase->more_passages; ++i) {
+    builder.AddPassage(passages_.Draw(random, passages_.DrawSource(random)));
+  }
+  builder.Finish();
+  if (builder.batch.task != TrainTask::kAnswer) builder.ReadBack(phase->reader_passages);
+  return std::move(builder.batch);
+}
+
+TrainBatch BatchMaker::MakeCheck(int64_t count, int64_t chunk_tokens) const {
+  Builder builder(*this);
+  builder.batch.chunk_tokens = chunk_tokens;
+  const int64_t available = std::ssize(held_out_);
+  for (int64_t i = 0; i < std::min(count, available); ++i) {
+    builder.AddPassage(held_out_[static_cast<size_t>(i * available / std::min(count, available))]);
+  }
+  builder.Finish();
+  builder.ReadBack(0);
+  return std::move(builder.batch);
+}
+
+}  // namespace msa

@@ -1,0 +1,34 @@
+#include "msa/train/teacher.h"
+
+#include "msa/train/token_rows.h"
+
+namespace msa {
+
+Result<std::unique_ptr<Teacher>> Teacher::Open(const std::string& path, const Pack& pack) {
+  std::unique_ptr<Teacher> teacher(new Teacher);
+  MSA_ASSIGN_OR_RETURN(teacher->file_, SafetensorsFile::Open(path));
+  const auto view = [&](const char* name, int64_t rows, at::Tensor* out) -> Status {
+    const SafeTensor* tensor = teacher->file_->Find(name);
+    if (tensor == nullptr || tensor->dtype != DType::kF16 || tensor->shape.size() != 2) {
+      return DataLoss(path + ": no f16 matrix \"" + name + "\"");
+    }
+    if (tensor->shape[0] != rows) {
+      return FailedPrecondition(path + ": " + std::to_string(tensor->shape[0]) + " " + name +
+                                ", the pack " + pack.path() + " has " + std::to_string(rows) +
+                                "; make it anew with scripts/teacher.py");
+    }
+    // from_blob takes no const; nothing writes to it.
+    *out = at::from_blob(const_cast<std::byte*>(tensor->bytes.data()), tensor->shape, at::kHalf);
+    return OkStatus();
+  };
+  MSA_RETURN_IF_ERROR(view("passages", pack.num_passages(), &teacher->passages_));
+  MSA_RETURN_IF_ERROR(view("questions", pack.num_questions(), &teacher->questions_));
+  return teacher;
+}
+
+at::Tensor Teacher::Rows(const at::Tensor& all, const std::vector<int64_t>& ids,
+                         at::Device device) {
+  return all.index_select(0, OnDevice(ids, at::kCPU)).to(device).to(at::kFloat);
+}
+
+}  // namespace msa

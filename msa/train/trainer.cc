@@ -1,0 +1,422 @@
+#include "msa/train/trainer.h"
+
+#include <ATen/Context.h>
+#include <c10/core/GradMode.h>
+#include <torch/csrc/autograd/autograd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+#include <future>
+#include <nlohmann/json.hpp>
+#include <numbers>
+
+#include "msa/train/curves.h"
+#include "msa/train/vocabulary.h"
+
+namespace msa {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using Json = nlohmann::json;
+
+constexpr int64_t kCheckPassages = 64;
+
+double SecondsSince(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+// A copy whose gradient gathers on its own, so that what made it is gone through once, later.
+at::Tensor Boundary(const at::Tensor& x) {
+  at::Tensor leaf = x.detach();
+  leaf.requires_grad_(true);
+  return leaf;
+}
+
+// The gradients that boundaries have gathered, to be passed on to what they are copies of.
+class Pending {
+ public:
+  at::Tensor Cut(const at::Tensor& x) {
+    origins_.push_back(x);
+    leaves_.push_back(Boundary(x));
+    return leaves_.back();
+  }
+  UpdatedLayers Cut(const UpdatedLayers& layers) {
+    UpdatedLayers out;
+    for (const UpdatedLayer& l : layers) {
+      out.push_back({Cut(l.qkv), Cut(l.output), Cut(l.gate_up), Cut(l.down)});
+    }
+    return out;
+  }
+  void Add(const at::Tensor& root) { roots_.push_back(root); }
+
+  void Backward() {
+    std::vector<at::Tensor> tensors = roots_;
+    std::vector<at::Tensor> gradients(roots_.size());
+    for (size_t i = 0; i < origins_.size(); ++i) {
+      if (!origins_[i].requires_grad() || !leaves_[i].grad().defined()) continue;
+      tensors.push_back(origins_[i]);
+      gradients.push_back(leaves_[i].grad());
+    }
+    if (!tensors.empty()) torch::autograd::backward(tensors, gradients);
+  }
+
+ private:
+  std::vector<at::Tensor> origins_, leaves_, roots_;
+};
+
+// Rows [begin, end) of `all`, whose targets stand in the order of the rows.
+ReaderRows Part(const ReaderRows& all, int64_t begin, int64_t end, int64_t token_begin,
+                size_t* next_target) {
+  ReaderRows part;
+  int64_t tokens = 0;
+  for (int64_t row = begin; row < end; ++row) {
+    const int64_t length = all.rows.lengths[static_cast<size_t>(row)];
+    part.rows.lengths.push_back(length);
+    part.attached.push_back(all.attached[static_cast<size_t>(row)]);
+    tokens += length;
+  }
+  const auto first = all.rows.tokens.begin() + token_begin;
+  part.rows.tokens.assign(first, first + tokens);
+  for (; *next_target < all.positions.size() && all.positions[*next_target] < token_begin + tokens;
+       ++*next_target) {
+    part.positions.push_back(all.positions[*next_target] - token_begin);
+    part.targets.push_back(all.targets[*next_target]);
+    part.weights.push_back(all.weights[*next_target]);
+  }
+  return part;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Trainer>> Trainer::Create(const TrainConfig& config) {
+  std::unique_ptr<Trainer> trainer(new Trainer(config));
+  const at::Device device(config.device);
+  if (device.is_cuda() && !at::hasCUDA()) {
+    return InvalidArgument("device \"" + config.device +
+                           "\": no CUDA device, or a libtorch without CUDA");
+  }
+  // Master products of low-rank updates: TF32 has the mantissa that bf16 products can use.
+  at::globalContext().setAllowTF32CuBLAS(!config.deterministic);
+  if (config.deterministic) at::globalContext().setDeterministicAlgorithms(true, false);
+  MSA_ASSIGN_OR_RETURN(trainer->source_, WeightSource::Open(config.model));
+  MSA_ASSIGN_OR_RETURN(trainer->tokenizer_, trainer->source_->LoadTokenizer());
+  MSA_ASSIGN_OR_RETURN(const ChatFamily family,
+                       ChooseChatFamily(config.chat_template, trainer->source_->chat_template()));
+  MSA_ASSIGN_OR_RETURN(trainer->pack_, Pack::Open(config.pack));
+  if (trainer->pack_->tokenizer() != VocabularyFingerprint(*trainer->tokenizer_)) {
+    return FailedPrecondition(config.pack + ": made with another vocabulary than that of " +
+                              config.model + "; run msa train pack --model " + config.model);
+  }
+  if (!config.teacher.empty()) {
+    MSA_ASSIGN_OR_RETURN(trainer->teacher_, Teacher::Open(config.teacher, *trainer->pack_));
+  }
+  MSA_ASSIGN_OR_RETURN(trainer->batches_,
+                       BatchMaker::Create(config, *trainer->pack_, *trainer->tokenizer_, family));
+  TrainModelOptions options;
+  options.memory.memory_layers = config.memory_layers;
+  options.memory.routing_layers = config.routing_layers;
+  options.memory.passage_tokens = trainer->pack_->passage_tokens();
+  options.memory.chunk_tokens = config.chunk_tokens;
+  options.max_chunk_tokens = std::max(config.chunk_tokens, config.chunk_shares.rbegin()->first);
+  options.tower_rank = config.tower_rank;
+  options.reader_rank = config.reader_rank;
+  options.update_scale = config.update_scale;
+  options.addressing = config.addressing;
+  options.seed = config.seed;
+  MSA_ASSIGN_OR_RETURN(trainer->model_, TrainModel::Load(*trainer->source_, options, device));
+  std::filesystem::create_directories(config.output);
+  return trainer;
+}
+
+const TrainPhase& Trainer::PhaseOf(int64_t step, int64_t* step_in_phase) const {
+  *step_in_phase = step;
+  for (const TrainPhase& phase : config_.phases) {
+    if (*step_in_phase < phase.steps) return phase;
+    *step_in_phase -= phase.steps;
+  }
+  return config_.phases.back();
+}
+
+// By ParameterGroup: linear warm-up, then a cosine over the phase.
+std::vector<double> Trainer::Rates(int64_t step) const {
+  int64_t at = 0;
+  const TrainPhase& phase = PhaseOf(step, &at);
+  const double warm =
+      std::min(1.0, static_cast<double>(at + 1) /
+                        static_cast<double>(std::max<int64_t>(phase.warmup_steps, 1)));
+  const double share = static_cast<double>(at) / static_cast<double>(phase.steps);
+  const double cosine =
+      phase.last_rate + (1 - phase.last_rate) * 0.5 * (1 + std::cos(std::numbers::pi * share));
+  // After a start without moments Adam's first steps are wild: warm up again.
+  const double restart = std::min(1.0, static_cast<double>(adam_step_ + 1) / 50);
+  const double factor = std::min(warm, restart) * cosine;
+  return {factor * phase.update_rate * phase.tower_factor, factor * phase.update_rate,
+          factor * phase.router_rate * phase.tower_factor,
+          factor * phase.router_rate * phase.tower_factor,
+          factor * phase.scale_rate * phase.tower_factor};
+}
+
+at::Tensor Trainer::RoutingLoss(const EncodedRows& encoded, const TrainBatch& batch,
+                                const TrainPhase& phase, const at::Tensor& all_scores,
+                                std::map<std::string, at::Tensor>* parts) const {
+  const at::Device device = model_->device();
+  const at::Tensor rows = OnDevice(batch.routable, device);
+  const auto passages = static_cast<size_t>(all_scores.size(1));
+  RoutingTargets targets;
+  std::vector<int64_t> question_ids;
+  for (const int64_t q : batch.routable) {
+    targets.passage.push_back(batch.targets.passage[static_cast<size_t>(q)]);
+    question_ids.push_back(batch.question_ids[static_cast<size_t>(q)]);
+    const auto row = batch.targets.excluded.begin() + q * static_cast<int64_t>(passages);
+    targets.excluded.insert(targets.excluded.end(), row, row + static_cast<int64_t>(passages));
+  }
+  const at::Tensor scores = all_scores.index_select(0, rows);
+  const at::Tensor scale = model_->RoutingScale();
+  (*parts)["contrastive"] = ContrastiveLoss(scores, scale, targets);
+  (*parts)["accuracy"] = RoutingAccuracy(scores.detach(), targets);
+  at::Tensor loss = (*parts)["contrastive"] * phase.contrastive_weight;
+  if (phase.layer_weight > 0) {
+    const auto layers = std::ssize(model_->options().memory.routing_layers);
+    for (int64_t r = 0; r < layers; ++r) {
+      const at::Tensor layer_scores = model_->LayerScores(encoded, r).index_select(0, rows);
+      loss =
+          loss + ContrastiveLoss(layer_scores, scale, targets) *
+                     (phase.contrastive_weight * phase.layer_weight / static_cast<double>(layers));
+    }
+  }
+  if (teacher_ != nullptr && phase.teacher_weight > 0) {
+    (*parts)["teacher"] =
+        TeacherLoss(scores, scale, teacher_->Questions(question_ids, device),
+                    teacher_->Passages(batch.passage_ids, device), phase.teacher_temperature);
+    loss = loss + (*parts)["teacher"] * phase.teacher_weight;
+  }
+  return loss;
+}
+
+// What routing selects for each answer row, the right passages among it.
+void Trainer::Attach(const at::Tensor& scores, const TrainPhase& phase, TrainBatch* batch) const {
+  const at::Tensor order = scores.detach().argsort(/*dim=*/1, /*descending=*/true).cpu();
+  const auto* ranked = order.data_ptr<int64_t>();
+  const int64_t passages = order.size(1);
+  const int64_t count = std::min(phase.attach, passages);
+  for (const TrainBatch::AnswerRow& row : batch->answer_rows) {
+    std::vector<int64_t> attached;
+    if (!row.absent) {
+      attached.assign(row.answers.begin(),
+                      row.answers.begin() + std::min<int64_t>(count, std::ssize(row.answers)));
+    }
+    for (int64_t i = 0; i < passages && std::ssize(attached) < count; ++i) {
+      const int64_t p = ranked[row.question * passages + i];
+      const bool answers =
+          std::find(row.answers.begin(), row.answers.end(), p) != row.answers.end();
+      if (!answers) attached.push_back(p);
+    }
+    // Not always the right one first.
+    std::sort(attached.begin(), attached.end());
+    batch->read.attached.push_back(std::move(attached));
+  }
+}
+
+std::map<std::string, at::Tensor> Trainer::Differentiate(TrainBatch batch,
+                                                         const TrainPhase& phase) {
+  std::map<std::string, at::Tensor> parts;
+  Pending pending;
+  const EncodedRows encoded =
+      model_->Encode(model_->TowerLayers(), batch.passages, batch.questions, batch.chunk_tokens);
+  const at::Tensor scores = model_->Scores(encoded);
+  if (!batch.routable.empty()) {
+    pending.Add(RoutingLoss(encoded, batch, phase, scores, &parts));
+  }
+  const bool answer = batch.task == TrainTask::kAnswer;
+  if (answer) Attach(scores, phase, &batch);
+
+  if (batch.read.rows.num_rows() > 0) {
+    // The reader goes forth and back in portions; what portions share gathers their gradients.
+    EncodedRows latents;
+    latents.first_chunk = encoded.first_chunk;
+    for (const at::Tensor& k : encoded.k) latents.k.push_back(pending.Cut(k));
+    for (const at::Tensor& v : encoded.v) latents.v.push_back(pending.Cut(v));
+    const UpdatedLayers reader = pending.Cut(model_->ReaderLayers());
+    const bool addressed = answer && config_.addressing;
+    at::Tensor row_scores;
+    if (addressed) {
+      std::vector<int64_t> questions;
+      for (const TrainBatch::AnswerRow& row : batch.answer_rows) questions.push_back(row.question);
+      row_scores = pending.Cut(scores.index_select(0, OnDevice(questions, model_->device())));
+    }
+    double total = 0;
+    for (const float w : batch.read.weights) total += w;
+    at::Tensor sum = at::zeros({}, at::device(model_->device()).dtype(at::kFloat));
+    int64_t token_begin = 0;
+    size_t next_target = 0;
+    for (int64_t begin = 0; begin < batch.read.rows.num_rows();) {
+      int64_t end = begin;
+      int64_t tokens = 0;
+      while (end < batch.read.rows.num_rows() &&
+             (end == begin ||
+              tokens + batch.read.rows.lengths[static_cast<size_t>(end)] <= config_.micro_tokens)) {
+        tokens += batch.read.rows.lengths[static_cast<size_t>(end++)];
+      }
+      const ReaderRows part = Part(batch.read, begin, end, token_begin, &next_target);
+      const at::Tensor part_scores =
+          addressed ? row_scores.narrow(0, begin, end - begin) : at::Tensor();
+      const TokenLoss loss = model_->Read(reader, part, &latents, part_scores);
+      torch::autograd::backward({loss.sum * (phase.reading_weight / total)}, {});
+      sum += loss.sum.detach();
+      token_begin += tokens;
+      begin = end;
+    }
+    constexpr const char* kNames[] = {"reconstruct", "stranger", "proceed", "answer"};
+    parts[kNames[static_cast<size_t>(batch.task)]] = sum / total;
+  }
+  pending.Backward();
+  for (auto& [name, value] : parts) value = value.detach();
+  return parts;
+}
+
+std::map<std::string, double> Trainer::Check(int64_t passages) const {
+  const c10::NoGradGuard guard;
+  std::map<std::string, double> out;
+  const auto mean = [](const TokenLoss& loss) { return loss.nll.mean().item<double>(); };
+  TrainBatch batch = batches_->MakeCheck(passages, config_.chunk_tokens);
+  if (batch.read.rows.num_rows() == 0) return out;
+  const double plain = mean(model_->Read(model_->PlainLayers(), batch.read, nullptr, {}));
+  out["nats"] = plain;
+  const UpdatedLayers tower = model_->TowerLayers();
+  const UpdatedLayers reader = model_->ReaderLayers();
+  for (const auto& [tokens, share] : config_.chunk_shares) {
+    const EncodedRows encoded = model_->Encode(tower, batch.passages, {}, tokens);
+    const double with = mean(model_->Read(reader, batch.read, &encoded, {}));
+    const std::string at = "@" + std::to_string(tokens);
+    out["nats" + at] = with;
+    out["kept" + at] = 1 - with / plain;
+  }
+  return out;
+}
+
+Status Trainer::SaveCheckpoint(int64_t step) const {
+  const Json config = {{"step", step}, {"adam_step", adam_step_}, {"config", config_.ToJson()}};
+  return model_->parameters().Save(Path("checkpoint.safetensors"), config.dump(), /*moments=*/true);
+}
+
+Result<int64_t> Trainer::LoadCheckpoint(const std::string& path) {
+  bool moments = false;
+  MSA_ASSIGN_OR_RETURN(const std::string text, model_->parameters().Load(path, &moments));
+  const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (!json.is_object() || !json.contains("step")) return DataLoss(path + ": no step recorded");
+  adam_step_ = moments ? json.value("adam_step", int64_t{0}) : 0;
+  return json["step"].get<int64_t>();
+}
+
+Status Trainer::SaveAdapter(const std::string& path) const {
+  Adapter adapter = model_->Export();
+  adapter.latent_weight = config_.latent_weight;
+  adapter.question = batches_->question_template();
+  // For people elsewhere: names of files, no folders.
+  TrainConfig told = config_;
+  for (std::string* path : {&told.model, &told.pack, &told.teacher}) {
+    *path = std::filesystem::path(*path).filename();
+  }
+  told.output.clear();
+  adapter.training = told.ToJson();
+  return adapter.Save(path, model_->config(), model_->options().memory, DType::kI8);
+}
+
+Result<TrainReport> Trainer::Run(const TrainRunOptions& options) {
+  TrainReport report;
+  int64_t step = 0;
+  const std::string checkpoint = Path("checkpoint.safetensors");
+  if (options.resume && std::filesystem::exists(checkpoint)) {
+    MSA_ASSIGN_OR_RETURN(step, LoadCheckpoint(checkpoint));
+  } else if (!options.start.empty()) {
+    MSA_RETURN_IF_ERROR(LoadCheckpoint(options.start).status());
+    adam_step_ = 0;
+  }
+  std::ofstream log(Path("log.jsonl"), step == 0 ? std::ios::trunc : std::ios::app);
+  if (!log) return IoError(Path("log.jsonl") + ": cannot be written");
+  const int64_t last = config_.total_steps();
+  Progress progress("training", "steps", last - step, options.progress);
+  const auto start = Clock::now();
+  double check_seconds = 0;
+  const auto check = [&](int64_t at) {
+    const auto began = Clock::now();
+    report.check = Check(kCheckPassages);
+    Json line = report.check;
+    line["step"] = at;
+    log << line.dump() << std::endl;
+    check_seconds += SecondsSince(began);
+  };
+  std::map<std::string, std::vector<at::Tensor>> sums;  // since the last line of the log
+  int64_t logged_tokens = 0;
+  auto logged_at = Clock::now();
+  std::future<TrainBatch> next =
+      std::async(std::launch::async, [this, step] { return batches_->Make(step); });
+  const auto cancelled = [&] { return options.cancelled != nullptr && options.cancelled->load(); };
+  const auto out_of_time = [&] {
+    return config_.max_seconds > 0 && SecondsSince(start) > config_.max_seconds;
+  };
+  for (; step < last && !cancelled() && !out_of_time(); ++step) {
+    TrainBatch batch = next.get();
+    if (step + 1 < last) {
+      next = std::async(std::launch::async, [this, step] { return batches_->Make(step + 1); });
+    }
+    int64_t at = 0;
+    const TrainPhase& phase = PhaseOf(step, &at);
+    report.passage_tokens += batch.passages.num_tokens();
+    report.reader_tokens += batch.read.rows.num_tokens();
+    model_->parameters().ClearGradients();
+    for (const auto& [name, value] : Differentiate(std::move(batch), phase)) {
+      sums[name].push_back(value);
+    }
+    const at::Tensor norm = model_->parameters().GradientNorm();
+    sums["gradient"].push_back(norm);
+    model_->parameters().Step(Rates(step), norm, config_.clip, ++adam_step_);
+    ++report.steps;
+    progress.Add(1);
+    if ((step + 1) % config_.log_steps == 0 || step + 1 == last) {
+      Json line = {{"step", step + 1}, {"phase", phase.name}};
+      for (const auto& [name, values] : sums) {
+        line[name] = at::stack(values).mean().item<double>();
+        if (!std::isfinite(line[name].get<double>())) {
+          return Internal("step " + std::to_string(step + 1) + ": " + name +
+                          " is not finite; the last good checkpoint is " + checkpoint);
+        }
+      }
+      const double seconds = SecondsSince(logged_at) - check_seconds;
+      line["rate"] = Rates(step)[0];
+      line["scale"] = model_->RoutingScale().item<double>();
+      line["tokens_per_second"] =
+          static_cast<double>(report.passage_tokens - logged_tokens) / std::max(seconds, 1e-9);
+      log << line.dump() << std::endl;
+      report.seconds += seconds;
+      sums.clear();
+      logged_tokens = report.passage_tokens;
+      logged_at = Clock::now();
+      check_seconds = 0;
+    }
+    if (config_.check_steps > 0 && (step + 1) % config_.check_steps == 0) check(step + 1);
+    if (config_.checkpoint_steps > 0 && (step + 1) % config_.checkpoint_steps == 0) {
+      MSA_RETURN_IF_ERROR(SaveCheckpoint(step + 1));
+    }
+  }
+  if (next.valid()) next.wait();
+  progress.Finish();
+  check(step);
+  report.cancelled = cancelled();
+  MSA_RETURN_IF_ERROR(SaveCheckpoint(step));
+  report.adapter = Path("adapter.safetensors");
+  MSA_RETURN_IF_ERROR(SaveAdapter(report.adapter));
+  log.close();
+  MSA_RETURN_IF_ERROR(WriteCurves(Path("log.jsonl"), Path("curves.svg")));
+  return report;
+}
+
+Result<TrainReport> TrainAdapter(const TrainConfig& config, const TrainRunOptions& options) {
+  MSA_ASSIGN_OR_RETURN(const auto trainer, Trainer::Create(config));
+  return trainer->Run(options);
+}
+
+}  // namespace msa

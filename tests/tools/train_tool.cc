@@ -1,0 +1,94 @@
+// Differentiates one training step and writes everything that a reference needs to do it again:
+//   msa_train_tool CONFIG STEP OUT.safetensors
+// The parameters are moved off their start values first, where half of all gradients are 0. OUT
+// holds `value.NAME` and `gradient.NAME` of each parameter; its metadata's "step" is JSON: the
+// batch and the parts of the loss.
+
+#include <ATen/ATen.h>
+#include <c10/core/GradMode.h>
+
+#include <iostream>
+#include <nlohmann/json.hpp>
+
+#include "msa/base/file.h"
+#include "msa/base/safetensors.h"
+#include "msa/train/trainer.h"
+
+namespace msa {
+namespace {
+
+using Json = nlohmann::json;
+
+Json Describe(const TokenRows& rows) {
+  return {{"tokens", rows.tokens}, {"lengths", rows.lengths}};
+}
+
+Json Describe(const TrainBatch& batch) {
+  Json answers = Json::array();
+  for (const TrainBatch::AnswerRow& row : batch.answer_rows) {
+    answers.push_back(
+        {{"question", row.question}, {"absent", row.absent}, {"answers", row.answers}});
+  }
+  return {{"task", static_cast<int>(batch.task)},
+          {"chunk_tokens", batch.chunk_tokens},
+          {"passages", Describe(batch.passages)},
+          {"questions", Describe(batch.questions)},
+          {"passage_ids", batch.passage_ids},
+          {"question_ids", batch.question_ids},
+          {"target", batch.targets.passage},
+          {"excluded", batch.targets.excluded},
+          {"routable", batch.routable},
+          {"rows", Describe(batch.read.rows)},
+          {"attached", batch.read.attached},
+          {"positions", batch.read.positions},
+          {"targets", batch.read.targets},
+          {"weights", batch.read.weights},
+          {"answer_rows", answers}};
+}
+
+Status Main(const std::string& config_path, int64_t step, const std::string& out_path) {
+  MSA_ASSIGN_OR_RETURN(const std::string text, ReadFile(config_path));
+  MSA_ASSIGN_OR_RETURN(const TrainConfig config, TrainConfig::FromJson(text));
+  MSA_ASSIGN_OR_RETURN(const auto trainer, Trainer::Create(config));
+  const Parameters& parameters = trainer->model().parameters();
+  {
+    const c10::NoGradGuard guard;
+    at::manual_seed(7);
+    for (const Parameter& p : parameters.all()) {
+      p.value.add_(at::randn(p.value.sizes()).to(p.value.device()), 0.05);
+    }
+  }
+  const TrainBatch batch = trainer->batches().Make(step);
+  Json record = Describe(batch);
+  for (const auto& [name, value] : trainer->Differentiate(batch, config.phases.front())) {
+    record["parts"][name] = value.item<double>();
+  }
+  std::vector<std::string> contents;
+  std::vector<SafeTensor> tensors;
+  const auto add = [&](const std::string& name, const at::Tensor& value) {
+    const at::Tensor host = value.detach().to(at::kFloat).cpu().contiguous();
+    contents.emplace_back(static_cast<const char*>(host.data_ptr()), host.nbytes());
+    tensors.push_back({name, DType::kF32, host.sizes().vec(), {}});
+  };
+  for (const Parameter& p : parameters.all()) {
+    add("value." + p.name, p.value);
+    add("gradient." + p.name, p.value.grad().defined() ? p.value.grad() : at::zeros_like(p.value));
+  }
+  for (size_t i = 0; i < tensors.size(); ++i) tensors[i].bytes = AsBytes(contents[i]);
+  std::string file = SafetensorsHeader(tensors, {{"step", record.dump()}});
+  for (const std::string& content : contents) file += content;
+  return WriteFileAtomically(PosixFileSystem(), out_path, file);
+}
+
+}  // namespace
+}  // namespace msa
+
+int main(int argc, char** argv) {
+  if (argc != 4) {
+    std::cerr << "usage: " << argv[0] << " CONFIG STEP OUT.safetensors\n";
+    return 2;
+  }
+  const msa::Status status = msa::Main(argv[1], std::atoll(argv[2]), argv[3]);
+  if (!status.ok()) std::cerr << status << "\n";
+  return status.ok() ? 0 : 1;
+}

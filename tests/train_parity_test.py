@@ -1,0 +1,73 @@
+"""A training step in C++ against the plain reference: every part of the loss, every gradient."""
+
+import json
+import os
+import subprocess
+
+import pytest
+import torch
+from safetensors import safe_open
+
+import model_files
+from train_reference import TrainReference
+
+TEXT = [f"{name} was born in {place}. It was {year}. {name} built a {thing} there. The {thing} stands still. "
+        f"Few in {place} forgot {name}. By {year + 40} there was a second {thing}. It fell."
+        for name, place, year, thing in [
+            ("Ada", "Turin", 1815, "mill"), ("Bela", "Riga", 1790, "bridge"), ("Cyrus", "Oslo", 1850, "tower"),
+            ("Dora", "Lima", 1901, "garden"), ("Emil", "Bern", 1877, "clock"), ("Fanny", "Cork", 1833, "harbour")]]
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("train")
+    corpus, pairs = folder / "corpus.jsonl", folder / "pairs.jsonl"
+    corpus.write_text("".join(json.dumps({"id": str(i), "title": t.split()[0], "text": t, "source": "made"}) + "\n"
+                              for i, t in enumerate(TEXT)))
+    pairs.write_text("".join(json.dumps({
+        "query": f"Where was {t.split()[0]} born?", "positive": "It is told that " + t, "answer": t.split()[4],
+        "source": "asked", "standalone": True}) + "\n" for t in TEXT))
+    return folder, corpus, pairs
+
+
+PHASE = {"steps": 4, "questions": 5, "cut_share": 0.4, "one_source": 0.5, "more_passages": 2, "attach": 3,
+         "made_share": 0.4, "text_share": 0.3, "absent_share": 0.2, "layer_weight": 0.5, "contrastive_weight": 1.5, "reading_weight": 0.7}
+TASKS = ["reconstruct", "stranger", "proceed", "answer"]
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("family", ["llama", "qwen3"])
+def test_losses_and_gradients_equal_the_reference(files, tmp_path, build_dir, msa, family, task):
+    folder, corpus, pairs = files
+    tiny = model_files.Tiny(tmp_path / "model", family, seed=3, initializer_range=0.1)  # well conditioned in f32
+    pack = tmp_path / "tiny.pack"
+    subprocess.run([msa, "train", "pack", "--out", pack, "--model", tiny.folder, "--passage-tokens", "128",
+                    "--corpus", corpus, "--pairs", pairs, "--cut", "1", "--quote", "1", "--blank", "1", "--quiet"],
+                   check=True)
+    phase = PHASE | {"name": "test", "reconstruct": 0, "stranger": 0, "proceed": 0, "answer": 0, task: 1}
+    addressing = task == "answer"
+    config = {"model": str(tiny.folder), "pack": str(pack), "output": str(tmp_path / "out"),
+              "chat_template": {"llama": "llama3", "qwen3": "qwen3"}[family], "memory_layers": [1, 2, 3],
+              "routing_layers": [2, 3], "chunk_tokens": 4, "chunk_shares": {"4": 1, "7": 1}, "tower_rank": 3,
+              "reader_rank": 2, "addressing": addressing, "micro_tokens": 60, "phases": [phase]}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    for step in range(2):
+        out = tmp_path / f"step{step}.safetensors"
+        subprocess.run([build_dir / "bin" / "msa_train_tool", tmp_path / "config.json", str(step), out], check=True,
+                       env=os.environ | {"OMP_NUM_THREADS": "1"})
+        with safe_open(out, "pt") as file:
+            batch = json.loads(file.metadata()["step"])
+            values = {name.removeprefix("value."): file.get_tensor(name).double().requires_grad_()
+                      for name in file.keys() if name.startswith("value.")}
+            gradients = {name.removeprefix("gradient."): file.get_tensor(name).double()
+                         for name in file.keys() if name.startswith("gradient.")}
+        reference = TrainReference(tiny.model, values, [1, 2, 3], [2, 3])
+        parts, total = reference.step(batch, phase, addressing)
+        total.backward()
+        assert batch["rows"]["lengths"], "the step reads nothing"
+        for name, value in parts.items():
+            assert batch["parts"][name] == pytest.approx(value.item(), rel=1e-4), name
+        for name, value in values.items():
+            expected = torch.zeros_like(value) if value.grad is None else value.grad
+            # f32 against f64 through four layers: rounding adds up over a tensor, so by its norm.
+            assert (gradients[name] - expected).norm().item() <= 1e-4 * max(expected.norm().item(), 1e-2), (name, step)
