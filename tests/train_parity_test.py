@@ -35,9 +35,12 @@ PHASE = {"steps": 4, "questions": 5, "cut_share": 0.4, "one_source": 0.5, "more_
 TASKS = ["reconstruct", "stranger", "proceed", "answer"]
 
 
-@pytest.mark.parametrize("task", TASKS)
-@pytest.mark.parametrize("family", ["llama", "qwen3"])
-def test_losses_and_gradients_equal_the_reference(files, tmp_path, build_dir, msa, family, task):
+@pytest.mark.parametrize(("family", "task", "devices"), [
+    *((family, task, "cpu") for family in ("llama", "qwen3") for task in TASKS),
+    ("llama", "reconstruct", "cpu,cpu"),
+    ("qwen3", "proceed", "cpu,cpu,cpu"),
+])
+def test_losses_and_gradients_equal_the_reference(files, tmp_path, build_dir, msa, family, task, devices):
     folder, corpus, pairs = files
     tiny = model_files.Tiny(tmp_path / "model", family, seed=3, initializer_range=0.1)  # well conditioned in f32
     pack = tmp_path / "tiny.pack"
@@ -46,7 +49,7 @@ def test_losses_and_gradients_equal_the_reference(files, tmp_path, build_dir, ms
                    check=True)
     phase = PHASE | {"name": "test", "reconstruct": 0, "stranger": 0, "proceed": 0, "answer": 0, task: 1}
     addressing = task == "answer"
-    config = {"model": str(tiny.folder), "pack": str(pack), "output": str(tmp_path / "out"),
+    config = {"device": devices, "model": str(tiny.folder), "pack": str(pack), "output": str(tmp_path / "out"),
               "chat_template": {"llama": "llama3", "qwen3": "qwen3"}[family], "memory_layers": [1, 2, 3],
               "routing_layers": [2, 3], "chunk_tokens": 4, "chunk_shares": {"4": 1, "7": 1}, "tower_rank": 3,
               "reader_rank": 2, "addressing": addressing, "micro_tokens": 60, "phases": [phase]}

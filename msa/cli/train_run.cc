@@ -68,10 +68,11 @@ void DeclareTrainRun(CLI::App& train, int* exit_status) {
   command->add_option("--config", options->config, "JSON file: docs/training.md")
       ->required()
       ->check(CLI::ExistingFile);
-  command->add_option("--device", options->device, "cpu, cuda or cuda:N, instead of the file's");
+  command->add_option("--device", options->device,
+                      "cpu, cuda, cuda:N or several (cuda:0,cuda:1), instead of the file's");
   command
       ->add_option("--start", options->start,
-                   "Begin with the values of this checkpoint, but at step 0")
+                   "Begin with the values of this checkpoint or adapter, at step 0")
       ->check(CLI::ExistingFile);
   command->add_flag("--fresh", options->fresh, "Begin anew though there is a checkpoint");
   command->add_flag("--json", options->json, "Print the report as JSON");

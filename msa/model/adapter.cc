@@ -303,6 +303,11 @@ Result<Adapter> Adapter::Load(const std::string& path, const BackboneConfig& bac
   return adapter;
 }
 
+bool Adapter::IsAdapter(const SafetensorsFile& file) {
+  const auto format = file.metadata().find("format");
+  return format != file.metadata().end() && format->second == kFormat;
+}
+
 Result<int64_t> Adapter::ReadChunkTokens(const std::string& path) {
   MSA_ASSIGN_OR_RETURN(const auto file, SafetensorsFile::Open(path));
   MSA_ASSIGN_OR_RETURN(Json config, ReadConfig(*file));

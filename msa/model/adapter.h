@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "msa/base/hash.h"
+#include "msa/base/safetensors.h"
 #include "msa/base/status.h"
 #include "msa/model/backbone.h"
 #include "msa/model/memory_model.h"
@@ -71,6 +72,9 @@ struct Adapter {
   // value differs); kDataLoss: a tensor is missing, misshapen, not finite or names no layer.
   static Result<Adapter> Load(const std::string& path, const BackboneConfig& backbone,
                               MemoryConfig* memory);
+
+  // Whether the file says that it is one; Load may refuse it all the same.
+  static bool IsAdapter(const SafetensorsFile& file);
 
   // P of new banks, from the file's header alone.
   static Result<int64_t> ReadChunkTokens(const std::string& path);

@@ -12,6 +12,7 @@ namespace {
 
 constexpr int64_t kHeldOutEvery = 500;  // documents
 constexpr int64_t kAnswerTokens = 64;   // longer answers are cut
+constexpr int64_t kNeighbours = 3;      // that come with a pair in a hard step
 constexpr std::string_view kAbsent = "The documents do not say.";
 
 double Uniform(std::mt19937_64& random) { return static_cast<double>(random() >> 11) * 0x1.0p-53; }
@@ -76,29 +77,8 @@ class BatchMaker::Builder {
 
   // Once all passages are there.
   void Finish() {
-    const size_t passages = batch.passage_ids.size();
-    batch.targets.excluded.assign(batch.question_ids.size() * passages, 0);
-    for (size_t q = 0; q < batch.question_ids.size(); ++q) {
-      for (const int32_t other : maker_.pack_.Positives(batch.question_ids[q]).subspan(1)) {
-        const auto found = index_.find(other);
-        if (found == index_.end() || found->second == batch.targets.passage[q]) continue;
-        batch.targets.excluded[q * passages + static_cast<size_t>(found->second)] = 1;
-      }
-    }
-    // The same question of several documents: what answers one is no negative of the others.
-    std::map<std::vector<TokenId>, std::vector<size_t>> same;
-    for (size_t q = 0; q < batch.question_ids.size(); ++q) {
-      same[maker_.pack_.Question(batch.question_ids[q]).ToVector()].push_back(q);
-    }
-    for (const auto& [question, rows] : same) {
-      for (const size_t a : rows) {
-        for (const size_t b : rows) {
-          const int64_t passage = batch.targets.passage[b];
-          if (passage == batch.targets.passage[a]) continue;
-          batch.targets.excluded[a * passages + static_cast<size_t>(passage)] = 1;
-        }
-      }
-    }
+    const TrainBatch* const own = &batch;
+    batch.targets = maker_.TargetsOf({&own, 1});
   }
 
   // Rows that read back the passages, or what follows them, each with one passage attached.
@@ -171,10 +151,45 @@ class BatchMaker::Builder {
   std::unordered_map<int64_t, int64_t> index_;  // pack's passage to the batch's
 };
 
+RoutingTargets BatchMaker::TargetsOf(std::span<const TrainBatch* const> batches) const {
+  RoutingTargets targets;
+  std::unordered_multimap<int64_t, int64_t> columns;  // pack's passage to ours: one a batch
+  std::vector<int64_t> questions;
+  int64_t passages = 0;
+  for (const TrainBatch* batch : batches) {
+    for (size_t q = 0; q < batch->question_ids.size(); ++q) {
+      questions.push_back(batch->question_ids[q]);
+      targets.passage.push_back(passages + batch->targets.passage[q]);
+    }
+    for (const int64_t id : batch->passage_ids) columns.emplace(id, passages++);
+  }
+  targets.excluded.assign(questions.size() * static_cast<size_t>(passages), 0);
+  const auto exclude = [&](size_t q, int64_t column) {
+    if (column == targets.passage[q]) return;
+    targets.excluded[q * static_cast<size_t>(passages) + static_cast<size_t>(column)] = 1;
+  };
+  std::map<std::vector<TokenId>, std::vector<size_t>> same;
+  for (size_t q = 0; q < questions.size(); ++q) {
+    for (const int32_t positive : pack_.Positives(questions[q])) {
+      const auto [begin, end] = columns.equal_range(positive);
+      for (auto column = begin; column != end; ++column) exclude(q, column->second);
+    }
+    same[pack_.Question(questions[q]).ToVector()].push_back(q);
+  }
+  // The same question of several documents: what answers one is no negative of the others.
+  for (const auto& [question, rows] : same) {
+    for (const size_t a : rows) {
+      for (const size_t b : rows) exclude(a, targets.passage[b]);
+    }
+  }
+  return targets;
+}
+
 Result<std::unique_ptr<BatchMaker>> BatchMaker::Create(const TrainConfig& config, const Pack& pack,
+                                                       const Teacher* teacher,
                                                        const Tokenizer& tokenizer,
                                                        ChatFamily family) {
-  std::unique_ptr<BatchMaker> maker(new BatchMaker(config, pack, tokenizer, family));
+  std::unique_ptr<BatchMaker> maker(new BatchMaker(config, pack, teacher, tokenizer, family));
   // A user's turn without the system's before it: what routing needs and no more.
   if (family == ChatFamily::kLlama3) {
     maker->template_ = {"<|start_header_id|>user<|end_header_id|>\n\n", "<|eot_id|>"};
@@ -248,14 +263,30 @@ Status BatchMaker::CheckPools() const {
     if (memory && phase.cut_share < 1 && pairs_.empty()) return lacks("standalone questions");
     if (memory && phase.cut_share > 0 && cuts_.empty()) return lacks("cut sentences");
     if (phase.proceed > 0 && followed_.empty()) return lacks("documents of several passages");
+    if (phase.hard_share > 0 && (teacher_ == nullptr || !teacher_->has_neighbours())) {
+      return FailedPrecondition(
+          "\"hard_share\" needs a \"teacher\" with neighbours: "
+          "scripts/teacher.py writes them unless --neighbours 0");
+    }
     if (phase.answer > 0 && phase.made_share < 1 && answered_.empty()) return lacks("answers");
     if (phase.answer > 0 && phase.made_share > 0 && made_.empty()) return lacks("made questions");
   }
   return OkStatus();
 }
 
-TrainBatch BatchMaker::Make(int64_t step) const {
-  Random random(config_.seed * 0x9e3779b97f4a7c15u + static_cast<uint64_t>(step));
+// Some of them, so that a batch holds several neighbourhoods.
+std::vector<int64_t> BatchMaker::NeighboursOf(int64_t question) const {
+  std::vector<int64_t> out;
+  for (const int32_t q : teacher_->Neighbours(question)) {
+    if (std::ssize(out) == kNeighbours) break;
+    if (q >= 0 && !IsHeldOut(pack_.Positives(q)[0])) out.push_back(q);
+  }
+  return out;
+}
+
+TrainBatch BatchMaker::Make(int64_t step, int64_t rank) const {
+  // Drawn alike on all devices.
+  Random shared(config_.seed * 0x9e3779b97f4a7c15u + static_cast<uint64_t>(step));
   int64_t first = 0;
   const TrainPhase* phase = &config_.phases.back();
   for (const TrainPhase& candidate : config_.phases) {
@@ -265,25 +296,25 @@ TrainBatch BatchMaker::Make(int64_t step) const {
   }
   Builder builder(*this);
   builder.batch.task = static_cast<TrainTask>(
-      DrawIndex(random, {phase->reconstruct, phase->stranger, phase->proceed, phase->answer}));
+      DrawIndex(shared, {phase->reconstruct, phase->stranger, phase->proceed, phase->answer}));
   std::vector<double> shares;
   for (const auto& [tokens, share] : config_.chunk_shares) shares.push_back(share);
   builder.batch.chunk_tokens =
-      std::next(config_.chunk_shares.begin(), DrawIndex(random, shares))->first;
+      std::next(config_.chunk_shares.begin(), DrawIndex(shared, shares))->first;
+  const bool hard = Uniform(shared) < phase->hard_share;
+  const bool one_source = Uniform(shared) < phase->one_source;
+  const Pool& asked = builder.batch.task == TrainTask::kAnswer ? answered_ : pairs_;
+  const int64_t source = one_source && !asked.empty() ? asked.DrawSource(shared) : -1;
 
-  const bool one_source = Uniform(random) < phase->one_source;
-  const auto source_of = [&](const Pool& pool, int64_t* kept) {
-    if (!one_source) return pool.DrawSource(random);
-    if (*kept < 0) *kept = pool.DrawSource(random);
-    return *kept;
+  Random random(shared() + static_cast<uint64_t>(rank));
+  const auto draw_asked = [&] {
+    return asked.Draw(random, one_source ? source : asked.DrawSource(random));
   };
-  int64_t pair_source = -1;
+  std::vector<int64_t> neighbours;  // of the last pair, not yet in the batch
   if (builder.batch.task == TrainTask::kAnswer) {
     for (int64_t i = 0; i < phase->questions; ++i) {
       const bool made = Uniform(random) < phase->made_share;
-      const Pool& pool = made ? made_ : answered_;
-      builder.AddQuestion(
-          pool.Draw(random, made ? pool.DrawSource(random) : source_of(pool, &pair_source)));
+      builder.AddQuestion(made ? made_.Draw(random, made_.DrawSource(random)) : draw_asked());
       builder.Answer(random, *phase, i);
     }
   } else {
@@ -295,11 +326,18 @@ TrainBatch BatchMaker::Make(int64_t step) const {
     }
     for (int64_t i = 0; i < phase->questions; ++i) {
       const bool cut = Uniform(random) < phase->cut_share;
-      const Pool& pool = cut ? cuts_ : pairs_;
-      const int64_t id =
-          pool.Draw(random, cut ? pool.DrawSource(random) : source_of(pool, &pair_source));
-      const bool leave_out = cut && Uniform(random) < 0.5;
-      builder.AddQuestion(id, leave_out ? pack_.Span(id) : Pack::Range{0, 0});
+      if (cut) {
+        const int64_t id = cuts_.Draw(random, cuts_.DrawSource(random));
+        const bool leave_out = Uniform(random) < 0.5;
+        builder.AddQuestion(id, leave_out ? pack_.Span(id) : Pack::Range{0, 0});
+      } else if (!neighbours.empty()) {
+        builder.AddQuestion(neighbours.back());
+        neighbours.pop_back();
+      } else {
+        const int64_t id = draw_asked();
+        builder.AddQuestion(id);
+        if (hard) neighbours = NeighboursOf(id);
+      }
     }
   }
   for (int64_t i = 0; i < phase->more_passages; ++i) {

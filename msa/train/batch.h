@@ -11,6 +11,7 @@
 #include "msa/text/chat_template.h"
 #include "msa/train/losses.h"
 #include "msa/train/pack.h"
+#include "msa/train/teacher.h"
 #include "msa/train/token_rows.h"
 #include "msa/train/train_config.h"
 #include "msa/train/train_model.h"
@@ -27,7 +28,7 @@ struct TrainBatch {
   // Where they stand in the pack, for the teacher.
   std::vector<int64_t> passage_ids;
   std::vector<int64_t> question_ids;
-  RoutingTargets targets;
+  RoutingTargets targets;  // of its own questions over its own passages
   // Questions that make sense without their document: only these teach routing. Ascending.
   std::vector<int64_t> routable;
   // Its `attached` is empty in an answer step: routing fills it in.
@@ -44,13 +45,18 @@ struct TrainBatch {
 
 class BatchMaker {
  public:
-  // The pack and the tokenizer outlive the maker. kFailedPrecondition: the pack lacks what the
+  // What it refers to outlives the maker. kFailedPrecondition: the pack lacks what the
   // phases ask for.
+  // `teacher` may be null.
   static Result<std::unique_ptr<BatchMaker>> Create(const TrainConfig& config, const Pack& pack,
+                                                    const Teacher* teacher,
                                                     const Tokenizer& tokenizer, ChatFamily family);
 
-  // `step` counts from 0 over all phases. Any thread.
-  TrainBatch Make(int64_t step) const;
+  // `step` counts from 0 over all phases. The batches that devices (`rank`) take in one step
+  // differ, but share task, chunk size and source. Any thread.
+  TrainBatch Make(int64_t step, int64_t rank = 0) const;
+  // Of all questions over all passages of these batches, one batch after another.
+  RoutingTargets TargetsOf(std::span<const TrainBatch* const> batches) const;
   // Passages that are never trained on, `count` of them, the same for every call, in one batch that
   // reads them back.
   TrainBatch MakeCheck(int64_t count, int64_t chunk_tokens) const;
@@ -69,16 +75,18 @@ class BatchMaker {
   };
   class Builder;
 
-  BatchMaker(const TrainConfig& config, const Pack& pack, const Tokenizer& tokenizer,
-             ChatFamily family)
-      : config_(config), pack_(pack), tokenizer_(tokenizer), family_(family) {}
+  BatchMaker(const TrainConfig& config, const Pack& pack, const Teacher* teacher,
+             const Tokenizer& tokenizer, ChatFamily family)
+      : config_(config), pack_(pack), teacher_(teacher), tokenizer_(tokenizer), family_(family) {}
   void FillPools();
   Status CheckPools() const;
   // Kept for validation: every 500th document, and the questions about it.
   bool IsHeldOut(int64_t passage) const;
+  std::vector<int64_t> NeighboursOf(int64_t question) const;
 
   const TrainConfig config_;
   const Pack& pack_;
+  const Teacher* const teacher_;
   const Tokenizer& tokenizer_;
   const ChatFamily family_;
   QuestionTemplate template_;

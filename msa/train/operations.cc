@@ -1,5 +1,6 @@
 #include "msa/train/operations.h"
 
+#include <c10/core/DeviceGuard.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <limits>
@@ -21,7 +22,7 @@ using Tensors = torch::autograd::variable_list;
 constexpr int64_t kLogitRows = 4096;
 
 #if MSA_CUDA
-// The trainer stays on libtorch's default stream.
+// The trainer stays on libtorch's default streams.
 constexpr cuda::Stream kDefaultStream = nullptr;
 
 void CheckLaunch(int error) { TORCH_CHECK(error == 0, "CUDA kernel launch failed, error ", error); }
@@ -35,6 +36,7 @@ at::Tensor Turn(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& si
 #if MSA_CUDA
   if (HasKernel(x) && x.stride(2) == 1 && x.stride(1) == x.size(2) && x.stride(0) % 8 == 0 &&
       reinterpret_cast<uintptr_t>(x.data_ptr()) % 16 == 0) {
+    const c10::DeviceGuard guard(x.device());
     at::Tensor out = at::empty(x.sizes(), x.options());
     CheckLaunch(
         cuda::Rotate({x.data_ptr(), out.data_ptr(), cos.data_ptr<float>(), sin.data_ptr<float>(),
@@ -66,6 +68,7 @@ struct RotateFunction : Function<RotateFunction> {
 at::Tensor Gated(const at::Tensor& gate_up) {
 #if MSA_CUDA
   if (HasKernel(gate_up)) {
+    const c10::DeviceGuard guard(gate_up.device());
     at::Tensor out = at::empty({gate_up.size(0), gate_up.size(1) / 2}, gate_up.options());
     CheckLaunch(cuda::GatedSilu(gate_up.data_ptr(), out.data_ptr(), out.size(0), out.size(1),
                                 kDefaultStream));
@@ -79,6 +82,7 @@ at::Tensor Gated(const at::Tensor& gate_up) {
 at::Tensor GatedGradient(const at::Tensor& gate_up, const at::Tensor& gradient) {
 #if MSA_CUDA
   if (HasKernel(gate_up)) {
+    const c10::DeviceGuard guard(gate_up.device());
     at::Tensor out = at::empty_like(gate_up);
     CheckLaunch(cuda::GatedSiluBackward(gate_up.data_ptr(), gradient.data_ptr(), out.data_ptr(),
                                         gradient.size(0), gradient.size(1), kDefaultStream));
@@ -112,6 +116,7 @@ at::Tensor LogitsToGradient(at::Tensor& logits, const at::Tensor& targets,
                             const at::Tensor& weights) {
 #if MSA_CUDA
   if (HasKernel(logits)) {
+    const c10::DeviceGuard guard(logits.device());
     at::Tensor nll = at::empty({logits.size(0)}, logits.options().dtype(at::kFloat));
     CheckLaunch(cuda::CrossEntropy(logits.data_ptr(), targets.data_ptr<int64_t>(),
                                    weights.data_ptr<float>(), nll.data_ptr<float>(), logits.size(0),

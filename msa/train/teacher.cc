@@ -23,6 +23,20 @@ Result<std::unique_ptr<Teacher>> Teacher::Open(const std::string& path, const Pa
   };
   MSA_RETURN_IF_ERROR(view("passages", pack.num_passages(), &teacher->passages_));
   MSA_RETURN_IF_ERROR(view("questions", pack.num_questions(), &teacher->questions_));
+  if (const SafeTensor* tensor = teacher->file_->Find("neighbours"); tensor != nullptr) {
+    if (tensor->dtype != DType::kI32 || tensor->shape.size() != 2 ||
+        tensor->shape[0] != pack.num_questions()) {
+      return DataLoss(path + ": \"neighbours\" is no i32 matrix with a row a question");
+    }
+    teacher->num_neighbours_ = tensor->shape[1];
+    teacher->neighbours_ = {reinterpret_cast<const int32_t*>(tensor->bytes.data()),
+                            tensor->bytes.size() / sizeof(int32_t)};
+    for (const int32_t q : teacher->neighbours_) {
+      if (q < -1 || q >= pack.num_questions()) {
+        return DataLoss(path + ": a neighbour is no question of " + pack.path());
+      }
+    }
+  }
   return teacher;
 }
 

@@ -25,7 +25,7 @@ struct TrainReport {
 
 struct TrainRunOptions {
   bool resume = true;  // from the checkpoint in the output folder, if there is one
-  std::string start;   // else from the values (not the moments) of this checkpoint; empty: anew
+  std::string start;   // else from the values of this checkpoint or adapter; empty: anew
   ProgressMode progress = ProgressMode::kAuto;
   const std::atomic<bool>* cancelled = nullptr;
 };

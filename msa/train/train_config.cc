@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 namespace msa {
 namespace {
@@ -20,6 +21,7 @@ void VisitPhase(Phase& p, F&& f) {
   f("questions", p.questions);
   f("cut_share", p.cut_share);
   f("one_source", p.one_source);
+  f("hard_share", p.hard_share);
   f("more_passages", p.more_passages);
   f("made_share", p.made_share);
   f("attach", p.attach);
@@ -55,6 +57,7 @@ void VisitConfig(Config& c, F&& f) {
   f("reader_rank", c.reader_rank);
   f("update_scale", c.update_scale);
   f("addressing", c.addressing);
+  f("routing_scale", c.routing_scale);
   f("latent_weight", c.latent_weight);
   f("source_weights", c.source_weights);
   f("clip", c.clip);
@@ -104,8 +107,8 @@ Status CheckPhase(const TrainPhase& phase) {
   if (phase.reconstruct + phase.stranger + phase.proceed + phase.answer <= 0) {
     return where("no task has a share");
   }
-  for (const double share : {phase.cut_share, phase.one_source, phase.made_share, phase.text_share,
-                             phase.absent_share}) {
+  for (const double share : {phase.cut_share, phase.one_source, phase.hard_share, phase.made_share,
+                             phase.text_share, phase.absent_share}) {
     if (!(share >= 0 && share <= 1)) return where("shares must be from 0 to 1");
   }
   return OkStatus();
@@ -117,6 +120,13 @@ int64_t TrainConfig::total_steps() const {
   int64_t steps = 0;
   for (const TrainPhase& phase : phases) steps += phase.steps;
   return steps;
+}
+
+std::vector<std::string> TrainConfig::devices() const {
+  std::vector<std::string> out;
+  std::istringstream list(device);
+  for (std::string name; std::getline(list, name, ',');) out.push_back(name);
+  return out;
 }
 
 Result<TrainConfig> TrainConfig::FromJson(std::string_view text) {
@@ -149,6 +159,7 @@ Result<TrainConfig> TrainConfig::FromJson(std::string_view text) {
   if (config.output.empty())
     return Wrong("\"output\" is missing: a folder for what training makes");
   if (config.tower_rank < 1 || config.reader_rank < 1) return Wrong("ranks must be at least 1");
+  if (!(config.routing_scale > 0)) return Wrong("\"routing_scale\" must be above 0");
   if (config.log_steps < 1) return Wrong("\"log_steps\" must be at least 1");
   return config;
 }

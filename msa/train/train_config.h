@@ -26,6 +26,7 @@ struct TrainPhase {
   int64_t questions = 256;      // of a step, each with its passage
   double cut_share = 0.5;       // of them: sentences cut from passages
   double one_source = 0.5;      // share of steps whose pairs come from one source
+  double hard_share = 0;        // share of steps whose pairs come with their neighbours
   int64_t more_passages = 0;    // further passages in an answer step
   double made_share = 0.3;      // of an answer step's questions: quotations and blanks
   int64_t attach = 4;           // passages that an answer step attaches, the right one among them
@@ -53,7 +54,7 @@ struct TrainConfig {
   std::string pack;
   std::string teacher;  // empty: no distillation
   std::string output;  // folder: adapter.safetensors, checkpoint.safetensors, log.jsonl, curves.svg
-  std::string device = "cpu";
+  std::string device = "cpu";  // or several, "cuda:0,cuda:1": each takes a batch of its own a step
   uint64_t seed = 1;
 
   std::vector<int64_t> memory_layers;                  // empty: the upper half
@@ -64,7 +65,8 @@ struct TrainConfig {
   int64_t reader_rank = 32;
   double update_scale = 2;
   bool addressing = false;
-  double latent_weight = 1;  // written into the adapter
+  double routing_scale = 20;  // of scores in contrastive losses, at first; learned
+  double latent_weight = 1;   // written into the adapter
 
   std::map<std::string, double>
       source_weights;  // of a source's pairs or passages, times the default
@@ -78,6 +80,7 @@ struct TrainConfig {
   bool deterministic = false;
 
   int64_t total_steps() const;
+  std::vector<std::string> devices() const;
   static Result<TrainConfig> FromJson(std::string_view json);
   std::string ToJson() const;
 };

@@ -1,5 +1,7 @@
 #include "msa/train/train_model.h"
 
+#include <c10/core/GradMode.h>
+
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -9,7 +11,6 @@
 namespace msa {
 namespace {
 
-constexpr double kFirstScale = 20;
 constexpr double kLargestScale = 100;
 
 int64_t IndexOf(const std::vector<int64_t>& ascending, int64_t value) {
@@ -189,7 +190,8 @@ void TrainModel::MakeParameters() {
   router_query_ = add("router.query", ParameterGroup::kRouter, at::stack(queries));
   routing_weights_ = add("router.weights", ParameterGroup::kScale,
                          zeros({std::ssize(options_.memory.routing_layers)}));
-  log_scale_ = add("router.scale", ParameterGroup::kScale, zeros({}) + std::log(kFirstScale));
+  log_scale_ =
+      add("router.scale", ParameterGroup::kScale, zeros({}) + std::log(options_.routing_scale));
   if (options_.addressing) alpha_ = add("alpha", ParameterGroup::kScale, zeros({layers}) + 0.1);
 }
 
@@ -305,8 +307,7 @@ at::Tensor TrainModel::RoutingQuery(int64_t r, const at::Tensor& x) const {
   const at::Tensor q = at::linear(x, router_query_[r].to(compute_))
                            .to(at::kFloat)
                            .view({-1, config_.num_kv_heads, group, config_.head_dim});
-  const at::Tensor weight = at::softmax(routing_weights_, 0)[r];
-  return NormaliseLast(q).sum(2).flatten(1) * (weight / static_cast<double>(config_.num_heads));
+  return NormaliseLast(q).sum(2).flatten(1) / static_cast<double>(config_.num_heads);
 }
 
 EncodedRows TrainModel::Encode(const UpdatedLayers& tower, const TokenRows& passages,
@@ -367,16 +368,15 @@ at::Tensor TrainModel::BestChunks(const at::Tensor& scores,
       .amax(2);
 }
 
-at::Tensor TrainModel::Scores(const EncodedRows& encoded) const {
-  return BestChunks(at::mm(encoded.queries, encoded.keys.t()), encoded.first_chunk);
+at::Tensor TrainModel::Scores(const EncodedRows& encoded, const at::Tensor& weights) const {
+  const at::Tensor queries = encoded.queries * weights.repeat_interleave(config_.kv_size());
+  return BestChunks(at::mm(queries, encoded.keys.t()), encoded.first_chunk);
 }
 
 at::Tensor TrainModel::LayerScores(const EncodedRows& encoded, int64_t routing_layer) const {
   const int64_t width = config_.kv_size();
   const auto part = [&](const at::Tensor& x) { return x.narrow(1, routing_layer * width, width); };
-  const at::Tensor weight = at::softmax(routing_weights_, 0)[routing_layer];
-  return BestChunks(at::mm(part(encoded.queries) / weight, part(encoded.keys).t()),
-                    encoded.first_chunk);
+  return BestChunks(at::mm(part(encoded.queries), part(encoded.keys).t()), encoded.first_chunk);
 }
 
 TokenLoss TrainModel::Read(const UpdatedLayers& reader, const ReaderRows& read,
@@ -508,6 +508,60 @@ Adapter TrainModel::Export() const {
   }
   adapter.reader = updates(reader_, config_.num_layers - 1);
   return adapter;
+}
+
+Status TrainModel::Import(const Adapter& adapter) {
+  const c10::NoGradGuard guard;
+  if (adapter.max_chunk_tokens > options_.max_chunk_tokens) {
+    return FailedPrecondition("the adapter knows chunks of up to " +
+                              std::to_string(adapter.max_chunk_tokens) +
+                              " tokens; add them to \"chunk_shares\"");
+  }
+  const auto copy = [&](const std::vector<float>& from, at::Tensor to) {
+    if (!from.empty()) to.copy_(OnDevice(from, device_).view(to.sizes()));
+  };
+  const int64_t positions = adapter.max_chunk_tokens;
+  const int64_t kv = config_.kv_size();
+  for (int64_t m = 0; m < std::ssize(adapter.layers); ++m) {
+    const AdapterLayer& layer = adapter.layers[static_cast<size_t>(m)];
+    copy(layer.pool_score, pool_score_[m]);
+    copy(layer.pool_position, pool_position_[m].narrow(0, 0, positions));
+    copy(layer.residual_key, residual_[m].narrow(0, 0, kv));
+    copy(layer.residual_value, residual_[m].narrow(0, kv, kv));
+    copy(layer.key_position, residual_position_[m].narrow(0, 0, positions).narrow(1, 0, kv));
+    copy(layer.value_position, residual_position_[m].narrow(0, 0, positions).narrow(1, kv, kv));
+    if (alpha_.defined()) alpha_[m].fill_(layer.alpha);
+    if (const int64_t r = RoutingIndex(options_.memory.memory_layers[static_cast<size_t>(m)]);
+        r >= 0) {
+      copy(layer.router_key, router_key_[r]);
+      copy(layer.router_query, router_query_[r]);
+    }
+  }
+  const std::vector<float> weights(adapter.routing_weights.begin(), adapter.routing_weights.end());
+  routing_weights_.copy_(OnDevice(weights, device_).log());
+  // A rank beyond the adapter's starts as in a new model: it adds nothing, and learns.
+  const auto updates = [&](const std::vector<LowRankLayer>& layers, const LowRankSet& set) {
+    for (size_t l = 0; l < layers.size(); ++l) {
+      for (size_t i = 0; i < set.a.size(); ++i) {
+        const LowRank& update = layers[l][i];
+        if (update.rank == 0) continue;
+        if (update.rank > set.a[i].size(1)) {
+          return FailedPrecondition("the adapter has updates of rank " +
+                                    std::to_string(update.rank) +
+                                    "; raise \"tower_rank\" or "
+                                    "\"reader_rank\" to it");
+        }
+        const auto layer = static_cast<int64_t>(l);
+        copy(update.a, set.a[i][layer].narrow(0, 0, update.rank));
+        const at::Tensor b = set.b[i][layer].narrow(0, 0, update.rank);
+        copy(update.b, b);
+        b.div_(options_.update_scale);
+      }
+    }
+    return OkStatus();
+  };
+  MSA_RETURN_IF_ERROR(updates(adapter.tower, tower_));
+  return updates(adapter.reader, reader_);
 }
 
 }  // namespace msa

@@ -29,6 +29,7 @@ struct TrainModelOptions {
   int64_t reader_rank = 32;
   double update_scale = 2;  // W' = W + scale b^T a
   bool addressing = false;  // learn alpha: latents weigh by their passage's routing score
+  double routing_scale = 20;
   uint64_t seed = 0;
 };
 
@@ -46,7 +47,7 @@ struct EncodedRows {
   std::vector<int64_t> first_chunk;  // [passages + 1]: passage p has chunks first_chunk[p] to …
   std::vector<at::Tensor> k, v;      // one a memory layer, [N, G, D]
   at::Tensor keys;                   // [N, E] f32, each head of unit length
-  at::Tensor queries;                // [questions, E] f32, folded
+  at::Tensor queries;                // [questions, E] f32, folded, before the layers' weights
 };
 
 // Rows that read, each with the passages attached to it.
@@ -75,6 +76,8 @@ class TrainModel {
   at::Device device() const { return device_; }
   // Multiplies routing scores in the contrastive losses; learned, at most 100.
   at::Tensor RoutingScale() const;
+  // [routing layers]: how much each counts in a score; their sum is 1.
+  at::Tensor RoutingWeights() const { return at::softmax(routing_weights_, 0); }
 
   // The backbone with the tower's or the reader's updates; gradients flow to them.
   UpdatedLayers TowerLayers() const { return Update(tower_); }
@@ -86,9 +89,9 @@ class TrainModel {
   EncodedRows Encode(const UpdatedLayers& tower, const TokenRows& passages,
                      const TokenRows& questions, int64_t chunk_tokens) const;
 
-  // [questions, passages] f32: the best chunk of each passage, by all routing layers or by one
-  // (an index into them) alone.
-  at::Tensor Scores(const EncodedRows& encoded) const;
+  // [questions, passages] f32: the best chunk of each passage, by all routing layers with these
+  // weights or by one (an index into them) alone.
+  at::Tensor Scores(const EncodedRows& encoded, const at::Tensor& weights) const;
   at::Tensor LayerScores(const EncodedRows& encoded, int64_t routing_layer) const;
 
   // The loss of what `read` predicts with latents of `encoded` attached (null: none).
@@ -99,6 +102,9 @@ class TrainModel {
 
   // Copies the trained values into an adapter (its fusion weight and template are the caller's).
   Adapter Export() const;
+  // Goes on from an adapter of the same memory and routing layers. kFailedPrecondition: its ranks
+  // or its largest P exceed this model's.
+  Status Import(const Adapter& adapter);
 
  private:
   struct LowRankSet {

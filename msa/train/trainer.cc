@@ -1,6 +1,7 @@
 #include "msa/train/trainer.h"
 
 #include <ATen/Context.h>
+#include <c10/core/DeviceGuard.h>
 #include <c10/core/GradMode.h>
 #include <torch/csrc/autograd/autograd.h>
 
@@ -23,6 +24,8 @@ using Clock = std::chrono::steady_clock;
 using Json = nlohmann::json;
 
 constexpr int64_t kCheckPassages = 64;
+// By TrainTask.
+constexpr const char* kTaskNames[] = {"reconstruct", "stranger", "proceed", "answer"};
 
 double SecondsSince(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
@@ -68,8 +71,8 @@ class Pending {
 };
 
 // Rows [begin, end) of `all`, whose targets stand in the order of the rows.
-ReaderRows Part(const ReaderRows& all, int64_t begin, int64_t end, int64_t token_begin,
-                size_t* next_target) {
+ReaderRows Portion(const ReaderRows& all, int64_t begin, int64_t end, int64_t token_begin,
+                   size_t* next_target) {
   ReaderRows part;
   int64_t tokens = 0;
   for (int64_t row = begin; row < end; ++row) {
@@ -89,15 +92,27 @@ ReaderRows Part(const ReaderRows& all, int64_t begin, int64_t end, int64_t token
   return part;
 }
 
+Result<std::vector<at::Device>> DevicesOf(const TrainConfig& config) {
+  std::vector<at::Device> devices;
+  for (const std::string& name : config.devices()) {
+    try {
+      devices.emplace_back(name);
+    } catch (const c10::Error&) {
+      return InvalidArgument("device \"" + name + "\": cpu, cuda or cuda:N is known");
+    }
+    if (devices.back().is_cuda() && !at::hasCUDA()) {
+      return InvalidArgument("device \"" + name + "\": no CUDA device, or a libtorch without CUDA");
+    }
+  }
+  if (devices.empty()) return InvalidArgument("\"device\" names none");
+  return devices;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Trainer>> Trainer::Create(const TrainConfig& config) {
   std::unique_ptr<Trainer> trainer(new Trainer(config));
-  const at::Device device(config.device);
-  if (device.is_cuda() && !at::hasCUDA()) {
-    return InvalidArgument("device \"" + config.device +
-                           "\": no CUDA device, or a libtorch without CUDA");
-  }
+  MSA_ASSIGN_OR_RETURN(const std::vector<at::Device> devices, DevicesOf(config));
   // Master products of low-rank updates: TF32 has the mantissa that bf16 products can use.
   at::globalContext().setAllowTF32CuBLAS(!config.deterministic);
   if (config.deterministic) at::globalContext().setDeterministicAlgorithms(true, false);
@@ -114,7 +129,8 @@ Result<std::unique_ptr<Trainer>> Trainer::Create(const TrainConfig& config) {
     MSA_ASSIGN_OR_RETURN(trainer->teacher_, Teacher::Open(config.teacher, *trainer->pack_));
   }
   MSA_ASSIGN_OR_RETURN(trainer->batches_,
-                       BatchMaker::Create(config, *trainer->pack_, *trainer->tokenizer_, family));
+                       BatchMaker::Create(config, *trainer->pack_, trainer->teacher_.get(),
+                                          *trainer->tokenizer_, family));
   TrainModelOptions options;
   options.memory.memory_layers = config.memory_layers;
   options.memory.routing_layers = config.routing_layers;
@@ -126,7 +142,12 @@ Result<std::unique_ptr<Trainer>> Trainer::Create(const TrainConfig& config) {
   options.update_scale = config.update_scale;
   options.addressing = config.addressing;
   options.seed = config.seed;
-  MSA_ASSIGN_OR_RETURN(trainer->model_, TrainModel::Load(*trainer->source_, options, device));
+  options.routing_scale = config.routing_scale;
+  for (const at::Device device : devices) {
+    const c10::DeviceGuard guard(device);
+    MSA_ASSIGN_OR_RETURN(trainer->models_.emplace_back(),
+                         TrainModel::Load(*trainer->source_, options, device));
+  }
   std::filesystem::create_directories(config.output);
   return trainer;
 }
@@ -159,39 +180,75 @@ std::vector<double> Trainer::Rates(int64_t step) const {
           factor * phase.scale_rate * phase.tower_factor};
 }
 
-at::Tensor Trainer::RoutingLoss(const EncodedRows& encoded, const TrainBatch& batch,
-                                const TrainPhase& phase, const at::Tensor& all_scores,
-                                std::map<std::string, at::Tensor>* parts) const {
-  const at::Device device = model_->device();
-  const at::Tensor rows = OnDevice(batch.routable, device);
-  const auto passages = static_cast<size_t>(all_scores.size(1));
-  RoutingTargets targets;
-  std::vector<int64_t> question_ids;
-  for (const int64_t q : batch.routable) {
-    targets.passage.push_back(batch.targets.passage[static_cast<size_t>(q)]);
-    question_ids.push_back(batch.question_ids[static_cast<size_t>(q)]);
-    const auto row = batch.targets.excluded.begin() + q * static_cast<int64_t>(passages);
-    targets.excluded.insert(targets.excluded.end(), row, row + static_cast<int64_t>(passages));
+// What `rank` knows of all devices' passages and questions: gradients flow to its own part, since
+// each device differentiates the whole loss by what it encoded.
+EncodedRows Trainer::Gather(const std::vector<Part>& parts, int64_t rank) const {
+  const at::Device device = models_[static_cast<size_t>(rank)]->device();
+  EncodedRows all;
+  all.first_chunk = {0};
+  std::vector<at::Tensor> keys, queries;
+  for (int64_t r = 0; r < num_ranks(); ++r) {
+    const EncodedRows& encoded = parts[static_cast<size_t>(r)].encoded;
+    const int64_t chunks = all.first_chunk.back();
+    for (size_t p = 1; p < encoded.first_chunk.size(); ++p) {
+      all.first_chunk.push_back(chunks + encoded.first_chunk[p]);
+    }
+    const auto own = [&](const at::Tensor& x) { return r == rank ? x : x.detach().to(device); };
+    keys.push_back(own(encoded.keys));
+    queries.push_back(own(encoded.queries));
   }
-  const at::Tensor scores = all_scores.index_select(0, rows);
-  const at::Tensor scale = model_->RoutingScale();
-  (*parts)["contrastive"] = ContrastiveLoss(scores, scale, targets);
-  (*parts)["accuracy"] = RoutingAccuracy(scores.detach(), targets);
-  at::Tensor loss = (*parts)["contrastive"] * phase.contrastive_weight;
+  all.keys = at::cat(keys);
+  all.queries = at::cat(queries);
+  return all;
+}
+
+// `all_targets`: of all questions over all passages.
+at::Tensor Trainer::RoutingLoss(std::vector<Part>& parts, int64_t rank,
+                                const RoutingTargets& all_targets, const TrainPhase& phase) const {
+  const TrainModel& model = *models_[static_cast<size_t>(rank)];
+  const at::Device device = model.device();
+  RoutingTargets targets;
+  std::vector<int64_t> rows, question_ids, passage_ids;
+  int64_t first_question = 0;
+  for (const Part& part : parts) {
+    const std::vector<int64_t>& ids = part.batch.passage_ids;
+    passage_ids.insert(passage_ids.end(), ids.begin(), ids.end());
+    for (const int64_t q : part.batch.routable) {
+      rows.push_back(first_question + q);
+      question_ids.push_back(part.batch.question_ids[static_cast<size_t>(q)]);
+    }
+    first_question += std::ssize(part.batch.question_ids);
+  }
+  for (const int64_t q : rows) {
+    targets.passage.push_back(all_targets.passage[static_cast<size_t>(q)]);
+    const auto row = all_targets.excluded.begin() + q * std::ssize(passage_ids);
+    targets.excluded.insert(targets.excluded.end(), row, row + std::ssize(passage_ids));
+  }
+  const EncodedRows encoded = Gather(parts, rank);
+  const at::Tensor index = OnDevice(rows, device);
+  // These two see the whole loss on each device: one of them teaches.
+  const auto shared = [&](const at::Tensor& x) { return rank == 0 ? x : x.detach(); };
+  const at::Tensor scale = shared(model.RoutingScale());
+  const at::Tensor scores =
+      model.Scores(encoded, shared(model.RoutingWeights())).index_select(0, index);
+  auto& losses = parts[static_cast<size_t>(rank)].losses;
+  losses["contrastive"] = ContrastiveLoss(scores, scale, targets);
+  losses["accuracy"] = RoutingAccuracy(scores.detach(), targets);
+  at::Tensor loss = losses["contrastive"] * phase.contrastive_weight;
   if (phase.layer_weight > 0) {
-    const auto layers = std::ssize(model_->options().memory.routing_layers);
+    const auto layers = std::ssize(model.options().memory.routing_layers);
     for (int64_t r = 0; r < layers; ++r) {
-      const at::Tensor layer_scores = model_->LayerScores(encoded, r).index_select(0, rows);
+      const at::Tensor layer_scores = model.LayerScores(encoded, r).index_select(0, index);
       loss =
           loss + ContrastiveLoss(layer_scores, scale, targets) *
                      (phase.contrastive_weight * phase.layer_weight / static_cast<double>(layers));
     }
   }
   if (teacher_ != nullptr && phase.teacher_weight > 0) {
-    (*parts)["teacher"] =
+    losses["teacher"] =
         TeacherLoss(scores, scale, teacher_->Questions(question_ids, device),
-                    teacher_->Passages(batch.passage_ids, device), phase.teacher_temperature);
-    loss = loss + (*parts)["teacher"] * phase.teacher_weight;
+                    teacher_->Passages(passage_ids, device), phase.teacher_temperature);
+    loss = loss + losses["teacher"] * phase.teacher_weight;
   }
   return loss;
 }
@@ -220,18 +277,68 @@ void Trainer::Attach(const at::Tensor& scores, const TrainPhase& phase, TrainBat
   }
 }
 
-std::map<std::string, at::Tensor> Trainer::Differentiate(TrainBatch batch,
-                                                         const TrainPhase& phase) {
-  std::map<std::string, at::Tensor> parts;
-  Pending pending;
-  const EncodedRows encoded =
-      model_->Encode(model_->TowerLayers(), batch.passages, batch.questions, batch.chunk_tokens);
-  const at::Tensor scores = model_->Scores(encoded);
-  if (!batch.routable.empty()) {
-    pending.Add(RoutingLoss(encoded, batch, phase, scores, &parts));
+// Calls work(rank) for all ranks at once, each on a thread with its device current.
+void Trainer::ForEachRank(FunctionRef<void(int64_t)> work) const {
+  const auto on_device = [&](int64_t rank) {
+    const c10::DeviceGuard guard(models_[static_cast<size_t>(rank)]->device());
+    work(rank);
+  };
+  std::vector<std::future<void>> others;
+  for (int64_t r = 1; r < num_ranks(); ++r) {
+    others.push_back(std::async(std::launch::async, on_device, r));
   }
+  on_device(0);
+  for (std::future<void>& other : others) other.get();
+}
+
+std::map<std::string, at::Tensor> Trainer::Differentiate(std::vector<TrainBatch> batches,
+                                                         const TrainPhase& phase) {
+  std::vector<Part> parts(batches.size());
+  std::vector<const TrainBatch*> pointers;
+  for (size_t r = 0; r < batches.size(); ++r) {
+    parts[r].batch = std::move(batches[r]);
+    pointers.push_back(&parts[r].batch);
+  }
+  const RoutingTargets targets =
+      parts.size() == 1 ? parts.front().batch.targets : batches_->TargetsOf(pointers);
+  ForEachRank([&](int64_t rank) {
+    const TrainModel& model = *models_[static_cast<size_t>(rank)];
+    Part& part = parts[static_cast<size_t>(rank)];
+    part.encoded = model.Encode(model.TowerLayers(), part.batch.passages, part.batch.questions,
+                                part.batch.chunk_tokens);
+  });
+  ForEachRank([&](int64_t rank) { Learn(parts, rank, targets, phase); });
+  SumGradients();
+  // The first device's losses of routing are of all; a reading loss is a mean over devices.
+  std::map<std::string, at::Tensor> losses = std::move(parts.front().losses);
+  const char* task = kTaskNames[static_cast<size_t>(parts.front().batch.task)];
+  const auto reading = losses.find(task);
+  for (size_t r = 1; r < parts.size() && reading != losses.end(); ++r) {
+    const auto other = parts[r].losses.find(task);
+    if (other == parts[r].losses.end()) continue;
+    const at::Tensor moved = other->second.to(reading->second.device());
+    reading->second = reading->second + (moved - reading->second) / static_cast<double>(r + 1);
+  }
+  return losses;
+}
+
+// The losses of a device, and their gradients in its model.
+void Trainer::Learn(std::vector<Part>& parts, int64_t rank, const RoutingTargets& targets,
+                    const TrainPhase& phase) const {
+  const TrainModel& model = *models_[static_cast<size_t>(rank)];
+  TrainBatch& batch = parts[static_cast<size_t>(rank)].batch;
+  const EncodedRows& encoded = parts[static_cast<size_t>(rank)].encoded;
+  auto& losses = parts[static_cast<size_t>(rank)].losses;
+  Pending pending;
+  bool routed = false;
+  for (const Part& part : parts) routed = routed || !part.batch.routable.empty();
+  if (routed) pending.Add(RoutingLoss(parts, rank, targets, phase));
   const bool answer = batch.task == TrainTask::kAnswer;
-  if (answer) Attach(scores, phase, &batch);
+  at::Tensor scores;
+  if (answer) {
+    scores = model.Scores(encoded, model.RoutingWeights());
+    Attach(scores, phase, &batch);
+  }
 
   if (batch.read.rows.num_rows() > 0) {
     // The reader goes forth and back in portions; what portions share gathers their gradients.
@@ -239,17 +346,19 @@ std::map<std::string, at::Tensor> Trainer::Differentiate(TrainBatch batch,
     latents.first_chunk = encoded.first_chunk;
     for (const at::Tensor& k : encoded.k) latents.k.push_back(pending.Cut(k));
     for (const at::Tensor& v : encoded.v) latents.v.push_back(pending.Cut(v));
-    const UpdatedLayers reader = pending.Cut(model_->ReaderLayers());
+    const UpdatedLayers reader = pending.Cut(model.ReaderLayers());
     const bool addressed = answer && config_.addressing;
     at::Tensor row_scores;
     if (addressed) {
       std::vector<int64_t> questions;
       for (const TrainBatch::AnswerRow& row : batch.answer_rows) questions.push_back(row.question);
-      row_scores = pending.Cut(scores.index_select(0, OnDevice(questions, model_->device())));
+      row_scores = pending.Cut(scores.index_select(0, OnDevice(questions, model.device())));
     }
+    // All devices' sums make a mean.
+    const double weight = phase.reading_weight / static_cast<double>(num_ranks());
     double total = 0;
     for (const float w : batch.read.weights) total += w;
-    at::Tensor sum = at::zeros({}, at::device(model_->device()).dtype(at::kFloat));
+    at::Tensor sum = at::zeros({}, at::device(model.device()).dtype(at::kFloat));
     int64_t token_begin = 0;
     size_t next_target = 0;
     for (int64_t begin = 0; begin < batch.read.rows.num_rows();) {
@@ -260,21 +369,50 @@ std::map<std::string, at::Tensor> Trainer::Differentiate(TrainBatch batch,
               tokens + batch.read.rows.lengths[static_cast<size_t>(end)] <= config_.micro_tokens)) {
         tokens += batch.read.rows.lengths[static_cast<size_t>(end++)];
       }
-      const ReaderRows part = Part(batch.read, begin, end, token_begin, &next_target);
+      const ReaderRows part = Portion(batch.read, begin, end, token_begin, &next_target);
       const at::Tensor part_scores =
           addressed ? row_scores.narrow(0, begin, end - begin) : at::Tensor();
-      const TokenLoss loss = model_->Read(reader, part, &latents, part_scores);
-      torch::autograd::backward({loss.sum * (phase.reading_weight / total)}, {});
+      const TokenLoss loss = model.Read(reader, part, &latents, part_scores);
+      torch::autograd::backward({loss.sum * (weight / total)}, {});
       sum += loss.sum.detach();
       token_begin += tokens;
       begin = end;
     }
-    constexpr const char* kNames[] = {"reconstruct", "stranger", "proceed", "answer"};
-    parts[kNames[static_cast<size_t>(batch.task)]] = sum / total;
+    losses[kTaskNames[static_cast<size_t>(batch.task)]] = sum / total;
   }
   pending.Backward();
-  for (auto& [name, value] : parts) value = value.detach();
-  return parts;
+  for (auto& [name, value] : losses) value = value.detach();
+}
+
+// Into the first model's.
+void Trainer::SumGradients() const {
+  const c10::NoGradGuard guard;
+  const auto& first = models_.front()->parameters().all();
+  for (int64_t r = 1; r < num_ranks(); ++r) {
+    const auto& others = models_[static_cast<size_t>(r)]->parameters().all();
+    for (size_t i = 0; i < first.size(); ++i) {
+      const at::Tensor& gradient = others[i].value.grad();
+      if (!gradient.defined()) continue;
+      const at::Tensor moved = gradient.to(first[i].value.device());
+      at::Tensor& sum = first[i].value.mutable_grad();
+      sum = sum.defined() ? sum.add_(moved) : moved;
+    }
+  }
+}
+
+void Trainer::CopyValues() const {
+  const c10::NoGradGuard guard;
+  const auto& first = models_.front()->parameters().all();
+  for (int64_t r = 1; r < num_ranks(); ++r) {
+    const auto& others = models_[static_cast<size_t>(r)]->parameters().all();
+    for (size_t i = 0; i < first.size(); ++i) others[i].value.copy_(first[i].value);
+  }
+}
+
+std::vector<TrainBatch> Trainer::MakeBatches(int64_t step) const {
+  std::vector<TrainBatch> batches;
+  for (int64_t r = 0; r < num_ranks(); ++r) batches.push_back(batches_->Make(step, r));
+  return batches;
 }
 
 std::map<std::string, double> Trainer::Check(int64_t passages) const {
@@ -283,13 +421,14 @@ std::map<std::string, double> Trainer::Check(int64_t passages) const {
   const auto mean = [](const TokenLoss& loss) { return loss.nll.mean().item<double>(); };
   TrainBatch batch = batches_->MakeCheck(passages, config_.chunk_tokens);
   if (batch.read.rows.num_rows() == 0) return out;
-  const double plain = mean(model_->Read(model_->PlainLayers(), batch.read, nullptr, {}));
+  const TrainModel& model = *models_.front();
+  const double plain = mean(model.Read(model.PlainLayers(), batch.read, nullptr, {}));
   out["nats"] = plain;
-  const UpdatedLayers tower = model_->TowerLayers();
-  const UpdatedLayers reader = model_->ReaderLayers();
+  const UpdatedLayers tower = model.TowerLayers();
+  const UpdatedLayers reader = model.ReaderLayers();
   for (const auto& [tokens, share] : config_.chunk_shares) {
-    const EncodedRows encoded = model_->Encode(tower, batch.passages, {}, tokens);
-    const double with = mean(model_->Read(reader, batch.read, &encoded, {}));
+    const EncodedRows encoded = model.Encode(tower, batch.passages, {}, tokens);
+    const double with = mean(model.Read(reader, batch.read, &encoded, {}));
     const std::string at = "@" + std::to_string(tokens);
     out["nats" + at] = with;
     out["kept" + at] = 1 - with / plain;
@@ -299,20 +438,36 @@ std::map<std::string, double> Trainer::Check(int64_t passages) const {
 
 Status Trainer::SaveCheckpoint(int64_t step) const {
   const Json config = {{"step", step}, {"adam_step", adam_step_}, {"config", config_.ToJson()}};
-  return model_->parameters().Save(Path("checkpoint.safetensors"), config.dump(), /*moments=*/true);
+  return models_.front()->parameters().Save(Path("checkpoint.safetensors"), config.dump(),
+                                            /*moments=*/true);
 }
 
 Result<int64_t> Trainer::LoadCheckpoint(const std::string& path) {
   bool moments = false;
-  MSA_ASSIGN_OR_RETURN(const std::string text, model_->parameters().Load(path, &moments));
+  MSA_ASSIGN_OR_RETURN(const std::string text, models_.front()->parameters().Load(path, &moments));
   const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (!json.is_object() || !json.contains("step")) return DataLoss(path + ": no step recorded");
   adam_step_ = moments ? json.value("adam_step", int64_t{0}) : 0;
   return json["step"].get<int64_t>();
 }
 
+// The values of a checkpoint or of an adapter.
+Status Trainer::LoadStart(const std::string& path) {
+  MSA_ASSIGN_OR_RETURN(const auto file, SafetensorsFile::Open(path));
+  if (!Adapter::IsAdapter(*file)) {
+    MSA_RETURN_IF_ERROR(LoadCheckpoint(path).status());
+    adam_step_ = 0;
+    return OkStatus();
+  }
+  TrainModel& model = *models_.front();
+  MemoryConfig memory = model.options().memory;
+  MSA_ASSIGN_OR_RETURN(const Adapter adapter, Adapter::Load(path, model.config(), &memory));
+  return model.Import(adapter);
+}
+
 Status Trainer::SaveAdapter(const std::string& path) const {
-  Adapter adapter = model_->Export();
+  const TrainModel& model = *models_.front();
+  Adapter adapter = model.Export();
   adapter.latent_weight = config_.latent_weight;
   adapter.question = batches_->question_template();
   // For people elsewhere: names of files, no folders.
@@ -322,7 +477,7 @@ Status Trainer::SaveAdapter(const std::string& path) const {
   }
   told.output.clear();
   adapter.training = told.ToJson();
-  return adapter.Save(path, model_->config(), model_->options().memory, DType::kI8);
+  return adapter.Save(path, model.config(), model.options().memory, DType::kI8);
 }
 
 Result<TrainReport> Trainer::Run(const TrainRunOptions& options) {
@@ -332,9 +487,10 @@ Result<TrainReport> Trainer::Run(const TrainRunOptions& options) {
   if (options.resume && std::filesystem::exists(checkpoint)) {
     MSA_ASSIGN_OR_RETURN(step, LoadCheckpoint(checkpoint));
   } else if (!options.start.empty()) {
-    MSA_RETURN_IF_ERROR(LoadCheckpoint(options.start).status());
-    adam_step_ = 0;
+    MSA_RETURN_IF_ERROR(LoadStart(options.start));
   }
+  CopyValues();
+  Parameters& parameters = models_.front()->parameters();
   std::ofstream log(Path("log.jsonl"), step == 0 ? std::ios::trunc : std::ios::app);
   if (!log) return IoError(Path("log.jsonl") + ": cannot be written");
   const int64_t last = config_.total_steps();
@@ -352,28 +508,31 @@ Result<TrainReport> Trainer::Run(const TrainRunOptions& options) {
   std::map<std::string, std::vector<at::Tensor>> sums;  // since the last line of the log
   int64_t logged_tokens = 0;
   auto logged_at = Clock::now();
-  std::future<TrainBatch> next =
-      std::async(std::launch::async, [this, step] { return batches_->Make(step); });
+  std::future<std::vector<TrainBatch>> next =
+      std::async(std::launch::async, [this, step] { return MakeBatches(step); });
   const auto cancelled = [&] { return options.cancelled != nullptr && options.cancelled->load(); };
   const auto out_of_time = [&] {
     return config_.max_seconds > 0 && SecondsSince(start) > config_.max_seconds;
   };
   for (; step < last && !cancelled() && !out_of_time(); ++step) {
-    TrainBatch batch = next.get();
+    std::vector<TrainBatch> batches = next.get();
     if (step + 1 < last) {
-      next = std::async(std::launch::async, [this, step] { return batches_->Make(step + 1); });
+      next = std::async(std::launch::async, [this, step] { return MakeBatches(step + 1); });
     }
     int64_t at = 0;
     const TrainPhase& phase = PhaseOf(step, &at);
-    report.passage_tokens += batch.passages.num_tokens();
-    report.reader_tokens += batch.read.rows.num_tokens();
-    model_->parameters().ClearGradients();
-    for (const auto& [name, value] : Differentiate(std::move(batch), phase)) {
+    for (const TrainBatch& batch : batches) {
+      report.passage_tokens += batch.passages.num_tokens();
+      report.reader_tokens += batch.read.rows.num_tokens();
+    }
+    for (const auto& model : models_) model->parameters().ClearGradients();
+    for (const auto& [name, value] : Differentiate(std::move(batches), phase)) {
       sums[name].push_back(value);
     }
-    const at::Tensor norm = model_->parameters().GradientNorm();
+    const at::Tensor norm = parameters.GradientNorm();
     sums["gradient"].push_back(norm);
-    model_->parameters().Step(Rates(step), norm, config_.clip, ++adam_step_);
+    parameters.Step(Rates(step), norm, config_.clip, ++adam_step_);
+    CopyValues();
     ++report.steps;
     progress.Add(1);
     if ((step + 1) % config_.log_steps == 0 || step + 1 == last) {
@@ -387,7 +546,7 @@ Result<TrainReport> Trainer::Run(const TrainRunOptions& options) {
       }
       const double seconds = SecondsSince(logged_at) - check_seconds;
       line["rate"] = Rates(step)[0];
-      line["scale"] = model_->RoutingScale().item<double>();
+      line["scale"] = models_.front()->RoutingScale().item<double>();
       line["tokens_per_second"] =
           static_cast<double>(report.passage_tokens - logged_tokens) / std::max(seconds, 1e-9);
       log << line.dump() << std::endl;

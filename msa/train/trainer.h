@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "msa/base/function_ref.h"
 #include "msa/base/status.h"
 #include "msa/train/batch.h"
 #include "msa/train/teacher.h"
@@ -21,10 +22,16 @@ class Trainer {
 
   Result<TrainReport> Run(const TrainRunOptions& options);
 
-  // The parts of one step's loss, by name, and gradients in the parameters. Everything Run does to
-  // a batch but the update; for tests against a reference.
-  std::map<std::string, at::Tensor> Differentiate(TrainBatch batch, const TrainPhase& phase);
-  TrainModel& model() { return *model_; }
+  // The parts of one step's loss, by name, and gradients in the parameters of the first model.
+  // Everything Run does to the batches, one a device, but the update; for tests against a
+  // reference.
+  std::map<std::string, at::Tensor> Differentiate(std::vector<TrainBatch> batches,
+                                                  const TrainPhase& phase);
+  TrainModel& model() { return *models_.front(); }
+  // From the first model to those of the other devices.
+  void CopyValues() const;
+  // What the devices work on in a step.
+  std::vector<TrainBatch> MakeBatches(int64_t step) const;
   const BatchMaker& batches() const { return *batches_; }
 
   // Nats a token of held-out passages: with their own latents at each chunk size of the
@@ -35,12 +42,24 @@ class Trainer {
   explicit Trainer(const TrainConfig& config) : config_(config) {}
   const TrainPhase& PhaseOf(int64_t step, int64_t* step_in_phase) const;
   std::vector<double> Rates(int64_t step) const;
-  at::Tensor RoutingLoss(const EncodedRows& encoded, const TrainBatch& batch,
-                         const TrainPhase& phase, const at::Tensor& scores,
-                         std::map<std::string, at::Tensor>* parts) const;
+  int64_t num_ranks() const { return std::ssize(models_); }
+  // A device's share of a step.
+  struct Part {
+    TrainBatch batch;
+    EncodedRows encoded;
+    std::map<std::string, at::Tensor> losses;
+  };
+  void ForEachRank(FunctionRef<void(int64_t)> work) const;
+  EncodedRows Gather(const std::vector<Part>& parts, int64_t rank) const;
+  at::Tensor RoutingLoss(std::vector<Part>& parts, int64_t rank, const RoutingTargets& all_targets,
+                         const TrainPhase& phase) const;
+  void Learn(std::vector<Part>& parts, int64_t rank, const RoutingTargets& targets,
+             const TrainPhase& phase) const;
+  void SumGradients() const;
   void Attach(const at::Tensor& scores, const TrainPhase& phase, TrainBatch* batch) const;
   Status SaveCheckpoint(int64_t step) const;
   Result<int64_t> LoadCheckpoint(const std::string& path);
+  Status LoadStart(const std::string& path);
   Status SaveAdapter(const std::string& path) const;
   std::string Path(const char* name) const { return config_.output + "/" + name; }
 
@@ -50,8 +69,8 @@ class Trainer {
   std::shared_ptr<const Pack> pack_;
   std::unique_ptr<Teacher> teacher_;
   std::unique_ptr<BatchMaker> batches_;
-  std::unique_ptr<TrainModel> model_;
-  int64_t adam_step_ = 0;  // steps since the moments began
+  std::vector<std::unique_ptr<TrainModel>> models_;  // one a device; the first one's are saved
+  int64_t adam_step_ = 0;                            // steps since the moments began
 };
 
 }  // namespace msa

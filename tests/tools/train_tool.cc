@@ -2,7 +2,7 @@
 //   msa_train_tool CONFIG STEP OUT.safetensors
 // The parameters are moved off their start values first, where half of all gradients are 0. OUT
 // holds `value.NAME` and `gradient.NAME` of each parameter; its metadata's "step" is JSON: the
-// batch and the parts of the loss.
+// batch, of all devices, and the parts of the loss.
 
 #include <ATen/ATen.h>
 #include <c10/core/GradMode.h>
@@ -46,6 +46,42 @@ Json Describe(const TrainBatch& batch) {
           {"answer_rows", answers}};
 }
 
+// The batches of several devices as one with the same loss.
+TrainBatch Join(std::vector<TrainBatch> batches, const RoutingTargets& targets) {
+  TrainBatch out = std::move(batches.front());
+  out.targets = targets;
+  const auto append = [](auto& to, const auto& from, auto offset) {
+    for (auto value : from) to.push_back(value + offset);
+  };
+  const auto divide = [](std::vector<float>& weights) {
+    float total = 0;
+    for (const float w : weights) total += w;
+    for (float& w : weights) w /= total;
+  };
+  divide(out.read.weights);
+  for (size_t r = 1; r < batches.size(); ++r) {
+    TrainBatch& batch = batches[r];
+    divide(batch.read.weights);
+    append(out.routable, batch.routable, std::ssize(out.question_ids));
+    for (const auto& attached : batch.read.attached) {
+      append(out.read.attached.emplace_back(), attached, std::ssize(out.passage_ids));
+    }
+    append(out.read.positions, batch.read.positions, out.read.rows.num_tokens());
+    append(out.read.targets, batch.read.targets, int64_t{0});
+    append(out.read.weights, batch.read.weights, 0.0f);
+    append(out.passage_ids, batch.passage_ids, int64_t{0});
+    append(out.question_ids, batch.question_ids, int64_t{0});
+    const std::pair<TokenRows*, const TokenRows*> rows[] = {{&out.passages, &batch.passages},
+                                                            {&out.questions, &batch.questions},
+                                                            {&out.read.rows, &batch.read.rows}};
+    for (const auto& [to, from] : rows) {
+      append(to->tokens, from->tokens, TokenId{0});
+      append(to->lengths, from->lengths, int64_t{0});
+    }
+  }
+  return out;
+}
+
 Status Main(const std::string& config_path, int64_t step, const std::string& out_path) {
   MSA_ASSIGN_OR_RETURN(const std::string text, ReadFile(config_path));
   MSA_ASSIGN_OR_RETURN(const TrainConfig config, TrainConfig::FromJson(text));
@@ -58,9 +94,12 @@ Status Main(const std::string& config_path, int64_t step, const std::string& out
       p.value.add_(at::randn(p.value.sizes()).to(p.value.device()), 0.05);
     }
   }
-  const TrainBatch batch = trainer->batches().Make(step);
-  Json record = Describe(batch);
-  for (const auto& [name, value] : trainer->Differentiate(batch, config.phases.front())) {
+  const std::vector<TrainBatch> batches = trainer->MakeBatches(step);
+  std::vector<const TrainBatch*> pointers;
+  for (const TrainBatch& batch : batches) pointers.push_back(&batch);
+  Json record = Describe(Join(batches, trainer->batches().TargetsOf(pointers)));
+  trainer->CopyValues();
+  for (const auto& [name, value] : trainer->Differentiate(batches, config.phases.front())) {
     record["parts"][name] = value.item<double>();
   }
   std::vector<std::string> contents;
