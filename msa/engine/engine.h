@@ -91,7 +91,7 @@ struct Retrieved {
   int64_t begin = 0;  // bytes into the kept text
   int64_t end = 0;
   int32_t page = 0;                       // 0: none
-  double score = 0;                       // weighted reciprocal rank
+  double score = 0;                       // fused: fusion.h
   std::map<std::string, HeadRank> heads;  // "lexical", "latent": those that found it
   std::string text;
 };

@@ -1,22 +1,41 @@
 #include "msa/engine/fusion.h"
 
 #include <algorithm>
+#include <cmath>
+#include <span>
 #include <unordered_map>
 
 namespace msa {
 namespace {
 
-// The constant of the paper: large enough that no list's first place outvotes agreement.
-constexpr double kRankOffset = 60;
+struct Standard {
+  double floor = 0;
+  double deviation = 1;
+};
+
+Standard StandardOf(std::span<const LexicalHit> hits) {
+  constexpr auto kCount = static_cast<double>(kFusionDepth);
+  const double last = hits.back().score;
+  const double floor = std::ssize(hits) < kFusionDepth ? std::min(0.0, last) : last;
+  double sum = 0;
+  double squares = 0;
+  for (const LexicalHit& hit : hits.first(std::min<size_t>(hits.size(), kFusionDepth))) {
+    sum += hit.score - floor;
+    squares += (hit.score - floor) * (hit.score - floor);
+  }
+  const double variance = squares / kCount - sum / kCount * sum / kCount;
+  return {floor, variance > 0 ? std::sqrt(variance) : 1};
+}
 
 }  // namespace
 
-std::vector<FusedPassage> FuseReciprocalRank(const std::vector<RankedList>& lists, int64_t k) {
+std::vector<FusedPassage> FuseScores(const std::vector<RankedList>& lists, int64_t k) {
   std::unordered_map<PassageId, double> scores;
   for (const RankedList& list : lists) {
-    if (list.weight <= 0) continue;
-    for (size_t i = 0; i < list.passages.size(); ++i) {
-      scores[list.passages[i]] += list.weight / (kRankOffset + static_cast<double>(i + 1));
+    if (list.weight <= 0 || list.hits.empty()) continue;
+    const Standard standard = StandardOf(list.hits);
+    for (const LexicalHit& hit : list.hits) {
+      scores[hit.passage] += list.weight * (hit.score - standard.floor) / standard.deviation;
     }
   }
   std::vector<FusedPassage> fused;

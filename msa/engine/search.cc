@@ -21,7 +21,6 @@ double SecondsSince(Clock::time_point start) {
 // Each head is asked for more than k, so that a passage low in one and high in the other is not
 // lost.
 constexpr int64_t kDepthFactor = 4;
-constexpr int64_t kMinDepth = 100;
 
 // Bit p of the bitmap: passage p of the run is among the sorted `allowed`.
 std::vector<uint8_t> VisibleBits(const std::vector<PassageId>& passages,
@@ -34,12 +33,6 @@ std::vector<uint8_t> VisibleBits(const std::vector<PassageId>& passages,
       bits[p / 8] |= static_cast<uint8_t>(1u << (p % 8));
   }
   return bits;
-}
-
-RankedList Ranked(std::string head, double weight, const std::vector<LexicalHit>& hits) {
-  RankedList list{std::move(head), weight, {}};
-  for (const LexicalHit& hit : hits) list.passages.push_back(hit.passage);
-  return list;
 }
 
 // Document rows and kept texts of one response, each read once.
@@ -159,7 +152,7 @@ Result<SearchResponse> Engine::Search(std::string_view query, const SearchOption
     }
   }
   const double lexical_weight = options.heads == Heads::kLatent ? 0 : 1;
-  const int64_t depth = std::max(kMinDepth, kDepthFactor * options.k);
+  const int64_t depth = std::max(kFusionDepth, kDepthFactor * options.k);
 
   std::vector<LexicalHit> lexical;
   if (lexical_weight > 0) {
@@ -172,9 +165,7 @@ Result<SearchResponse> Engine::Search(std::string_view query, const SearchOption
     MSA_ASSIGN_OR_RETURN(latent, RouteLatent(*snapshot, query, options, depth, &response.counters));
   }
 
-  const auto fused = FuseReciprocalRank(
-      {Ranked("lexical", lexical_weight, lexical), Ranked("latent", latent_weight, latent)},
-      options.k);
+  const auto fused = FuseScores({{lexical_weight, lexical}, {latent_weight, latent}}, options.k);
   std::unordered_map<PassageId, std::map<std::string, HeadRank>> heads;
   const auto note_ranks = [&](const std::string& head, const std::vector<LexicalHit>& hits) {
     for (size_t i = 0; i < hits.size(); ++i) {

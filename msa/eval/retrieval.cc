@@ -8,8 +8,6 @@
 namespace msa {
 namespace {
 
-using Rankings = std::vector<std::vector<PassageId>>;
-
 RetrievalFigures Measure(const SearchIndex& index, const Rankings& rankings,
                          const std::vector<EvalQuestion>& questions) {
   std::vector<std::vector<std::string>> documents;
@@ -35,9 +33,9 @@ Rankings Fuse(const Rankings& lexical, const Rankings& latent, double latent_wei
   Rankings fused;
   for (size_t q = 0; q < lexical.size(); ++q) {
     auto& ranking = fused.emplace_back();
-    for (const FusedPassage& hit : FuseReciprocalRank(
-             {{"lexical", 1, lexical[q]}, {"latent", latent_weight, latent[q]}}, depth)) {
-      ranking.push_back(hit.passage);
+    for (const FusedPassage& hit :
+         FuseScores({{1, lexical[q]}, {latent_weight, latent[q]}}, depth)) {
+      ranking.push_back({hit.passage, static_cast<float>(hit.score)});
     }
   }
   return fused;

@@ -121,22 +121,19 @@ Status SearchIndex::EncodeKeys() {
   return OkStatus();
 }
 
-Result<std::vector<std::vector<PassageId>>> SearchIndex::RankLexical(
-    std::span<const EvalQuestion> questions, int64_t depth) {
+Result<Rankings> SearchIndex::RankLexical(std::span<const EvalQuestion> questions, int64_t depth) {
   Progress progress("lexical", "questions", std::ssize(questions), options_.progress);
-  std::vector<std::vector<PassageId>> rankings;
+  Rankings rankings;
   for (const EvalQuestion& question : questions) {
     if (cancelled()) return Cancelled("stopped while searching");
-    MSA_ASSIGN_OR_RETURN(const auto hits, snapshot_->SearchLexical(question.text, depth, {}));
-    auto& ranking = rankings.emplace_back();
-    for (const LexicalHit& hit : hits) ranking.push_back(hit.passage);
+    MSA_ASSIGN_OR_RETURN(rankings.emplace_back(),
+                         snapshot_->SearchLexical(question.text, depth, {}));
     progress.Add(1);
   }
   return rankings;
 }
 
-Result<std::vector<std::vector<PassageId>>> SearchIndex::RankLatent(
-    std::span<const EvalQuestion> questions, int64_t depth) {
+Result<Rankings> SearchIndex::RankLatent(std::span<const EvalQuestion> questions, int64_t depth) {
   MSA_CHECK(!chunk_begin_.empty());  // built with `latent`
   Progress progress("routing", "questions", std::ssize(questions), options_.progress);
   const int64_t key_dim = model_->key_dim();
@@ -150,7 +147,7 @@ Result<std::vector<std::vector<PassageId>>> SearchIndex::RankLatent(
                             passages_.data(),
                             nullptr};
   ThreadPool pool(options_.load.num_threads);
-  std::vector<std::vector<PassageId>> rankings;
+  Rankings rankings;
   while (std::ssize(rankings) < std::ssize(questions)) {
     const size_t first = rankings.size();
     const int64_t count =
@@ -175,18 +172,18 @@ Result<std::vector<std::vector<PassageId>>> SearchIndex::RankLatent(
     for (int64_t q = 0; q < count; ++q) {
       auto& ranking = rankings.emplace_back();
       for (int64_t i = 0; i < k; ++i) {
-        const PassageId passage = hits[static_cast<size_t>(q * k + i)].passage;
-        if (passage.valid()) ranking.push_back(passage);
+        const RouteHit& hit = hits[static_cast<size_t>(q * k + i)];
+        if (hit.passage.valid()) ranking.push_back({hit.passage, hit.score});
       }
     }
   }
   return rankings;
 }
 
-std::vector<std::string> SearchIndex::Documents(std::span<const PassageId> ranking) const {
+std::vector<std::string> SearchIndex::Documents(std::span<const LexicalHit> ranking) const {
   std::vector<std::string> documents;
   std::unordered_set<std::string_view> seen;
-  for (const PassageId passage : ranking) {
+  for (const auto& [passage, score] : ranking) {
     const std::string& document = document_of_.at(passage);
     if (seen.insert(document).second) documents.push_back(document);
   }

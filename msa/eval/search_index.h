@@ -31,6 +31,9 @@ class TemporaryBank {
   std::string folder_;
 };
 
+// Passages of each question with their scores, best first.
+using Rankings = std::vector<std::vector<LexicalHit>>;
+
 class SearchIndex {
  public:
   // Cuts and indexes the documents; encodes them only if `latent`. kCancelled when interrupted.
@@ -42,12 +45,10 @@ class SearchIndex {
   MemoryModel& model() { return *model_; }
 
   // The best `depth` passages of each question, best first.
-  Result<std::vector<std::vector<PassageId>>> RankLexical(std::span<const EvalQuestion> questions,
-                                                          int64_t depth);
-  Result<std::vector<std::vector<PassageId>>> RankLatent(std::span<const EvalQuestion> questions,
-                                                         int64_t depth);
+  Result<Rankings> RankLexical(std::span<const EvalQuestion> questions, int64_t depth);
+  Result<Rankings> RankLatent(std::span<const EvalQuestion> questions, int64_t depth);
   // Ids of the documents in the order of their best passages.
-  std::vector<std::string> Documents(std::span<const PassageId> ranking) const;
+  std::vector<std::string> Documents(std::span<const LexicalHit> ranking) const;
 
  private:
   SearchIndex(const EngineOptions& options) : options_(options) {}
