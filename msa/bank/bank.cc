@@ -138,11 +138,11 @@ class BankImpl final : public Bank {
     return std::shared_ptr<const Snapshot>(latest_);
   }
 
-  Result<std::unique_ptr<BankWriter>> StartWrite() override {
+  Result<std::unique_ptr<BankWriter>> StartWrite(WriteOptions options) override {
     if (core_->read_only) {
       return FailedPrecondition(core_->layout.root + " cannot be written; it is open for reading");
     }
-    return Writer::Start(core_);
+    return Writer::Start(core_, std::move(options));
   }
 
  private:

@@ -210,7 +210,12 @@ class BankWriter {
   // kUnchanged: the key is there with the same text, title and labels. kReplaced: the key's older
   // version dies in this revision. Bounded memory: text goes to the pack file at once.
   virtual Result<AddOutcome> Add(NewDocument document) = 0;
-  // Documents added or replaced since the last commit.
+  // What Add would do; its passages are not looked at, so they need not be cut yet.
+  virtual Result<AddOutcome> Compare(const NewDocument& document) = 0;
+  // The document of that key is gone from this revision on; older revisions keep it. False: there
+  // is none.
+  virtual Result<bool> Remove(std::string_view key) = 0;
+  // Documents added, replaced or removed since the last commit.
   virtual int64_t pending_documents() const = 0;
   virtual int64_t pending_text_bytes() const = 0;
   // Makes them a revision, with their lexical shard. No change: returns the current revision.
@@ -224,6 +229,11 @@ class BankWriter {
   virtual Status AddLatents(EncodingId encoding, VersionId version, int64_t first_passage,
                             const LatentBlock& block) = 0;
   virtual Status CommitLatents() = 0;
+};
+
+// Of one writer.
+struct WriteOptions {
+  std::string author;  // of its revisions; empty: the name of the user who runs the program
 };
 
 struct BankOptions {
@@ -252,7 +262,7 @@ class Bank {
   // Takes the lock. kUnavailable: another writer holds it (its process id is named);
   // kFailedPrecondition: read-only. Removes what a crashed writer left beyond the committed
   // lengths.
-  virtual Result<std::unique_ptr<BankWriter>> StartWrite() = 0;
+  virtual Result<std::unique_ptr<BankWriter>> StartWrite(WriteOptions options = {}) = 0;
 };
 
 }  // namespace msa

@@ -149,6 +149,42 @@ TEST_F(BankTest, SecondWriterIsToldWhoHoldsTheBank) {
   EXPECT_TRUE(bank_->StartWrite().ok());
 }
 
+TEST_F(BankTest, RemovedDocumentIsGoneFromThatRevisionOn) {
+  auto writer = bank_->StartWrite();
+  ASSERT_OK(writer);
+  ASSERT_OK((*writer)->Add(MakeDocument("a", "A", "old words", 2)));
+  ASSERT_OK((*writer)->Add(MakeDocument("b", "B", "other words")));
+  ASSERT_OK((*writer)->Commit("one"));
+  const auto before = Latest();
+  EXPECT_FALSE(*(*writer)->Remove("c"));
+  EXPECT_TRUE(*(*writer)->Remove("a"));
+  EXPECT_FALSE(*(*writer)->Remove("a")) << "it is gone already";
+  EXPECT_EQ((*writer)->pending_documents(), 1);
+  EXPECT_EQ((*writer)->Commit("two")->value, 2);
+
+  const auto after = Latest();
+  EXPECT_THAT(Keys(*before), ElementsAre("a", "b"));
+  EXPECT_THAT(Keys(*after), ElementsAre("b"));
+  EXPECT_EQ(after->Stats()->documents, 1);
+  EXPECT_EQ(after->Stats()->passages, 1);
+  EXPECT_EQ(after->SearchLexical("old", 5, {})->size(), 0u);
+  EXPECT_EQ(*(*writer)->Add(MakeDocument("a", "A", "old words", 2)), AddOutcome::kAdded);
+  EXPECT_EQ((*writer)->Commit("three")->value, 3);
+  EXPECT_EQ(Latest()->SearchLexical("old", 5, {})->size(), 1u);
+}
+
+TEST_F(BankTest, ComparingTellsWhatAddWouldDoAndDoesNothing) {
+  auto writer = bank_->StartWrite();
+  ASSERT_OK(writer);
+  EXPECT_EQ(*(*writer)->Compare(MakeDocument("a", "A", "words")), AddOutcome::kAdded);
+  ASSERT_OK((*writer)->Add(MakeDocument("a", "A", "words")));
+  EXPECT_EQ(*(*writer)->Compare(MakeDocument("a", "A", "words")), AddOutcome::kUnchanged);
+  EXPECT_EQ(*(*writer)->Compare(MakeDocument("a", "A", "new words")), AddOutcome::kReplaced);
+  ASSERT_OK((*writer)->Commit("one"));
+  EXPECT_EQ(*(*writer)->Compare(MakeDocument("a", "A", "words")), AddOutcome::kUnchanged);
+  EXPECT_EQ((*writer)->Commit("nothing")->value, 1);
+}
+
 TEST_F(BankTest, NamesThatFitSeveralDocumentsListThem) {
   auto writer = bank_->StartWrite();
   ASSERT_OK(writer);

@@ -23,7 +23,8 @@ constexpr char kVisible[] =
 constexpr char kSelectVersion[] =
     "SELECT v.id, v.document, v.birth, v.first_passage, v.num_passages, v.num_tokens,"
     " v.text_bytes, v.title, v.source_path, v.source_sha256, v.source_bytes, v.media_type,"
-    " v.labels, v.added, v.file, v.position, v.length, v.checksum, d.key"
+    " v.labels, v.added, v.file, v.position, v.length, v.checksum, d.key, d.number, v.salt,"
+    " v.text_hash"
     " FROM versions v JOIN documents d ON d.id = v.document ";
 
 void OnPath(sqlite3_context* context, int, sqlite3_value** args) {
@@ -42,6 +43,14 @@ std::map<std::string, std::string> ParseLabels(std::string_view json_text) {
   return labels;
 }
 
+// Zeros if the blob has another length, which no chain entry then fits.
+template <size_t kBytes>
+std::array<std::byte, kBytes> FixedBlob(std::span<const std::byte> blob) {
+  std::array<std::byte, kBytes> bytes{};
+  if (blob.size() == kBytes) std::ranges::copy(blob, bytes.begin());
+  return bytes;
+}
+
 VersionRow ReadVersion(const Statement& row) {
   VersionRow version;
   DocumentInfo& info = version.info;
@@ -57,11 +66,15 @@ VersionRow ReadVersion(const Statement& row) {
   info.source_sha256 = row.Text(9);
   info.source_bytes = row.Int(10);
   info.media_type = row.Text(11);
-  info.labels = ParseLabels(row.Text(12));
+  version.labels_json = row.Text(12);
+  info.labels = ParseLabels(version.labels_json);
   info.added_unix_ms = row.Int(13);
   version.frame = {FileId{row.Int(14)}, row.Int(15), row.Int(16),
                    static_cast<uint64_t>(row.Int(17))};
   info.key = row.Text(18);
+  version.number = FixedBlob<sizeof(RandomNumber)>(row.Blob(19));
+  version.salt = FixedBlob<sizeof(RandomNumber)>(row.Blob(20));
+  version.text_hash = FixedBlob<sizeof(Digest)>(row.Blob(21));
   return version;
 }
 
@@ -141,6 +154,9 @@ Result<Catalog> Catalog::Open(const std::string& path, Access access) {
       catalog.read_state_,
       db.Prepare("SELECT commit_number, revision, chain_length, chain_head, erase_epoch,"
                  " next_document, next_version, next_passage, next_file FROM state"));
+  MSA_ASSIGN_OR_RETURN(catalog.find_visible_,
+                       db.Prepare(std::string(kSelectVersion) + "WHERE v.document = ?1 AND" +
+                                  kVisible + "ORDER BY v.id DESC LIMIT 1"));
   return catalog;
 }
 
@@ -183,6 +199,15 @@ Result<RevisionPath> Catalog::ReadPath(int64_t revision) {
   return path;
 }
 
+Result<RevisionTotals> Catalog::ReadTotals(int64_t revision) {
+  MSA_ASSIGN_OR_RETURN(Statement totals,
+                       db_.Prepare("SELECT documents, passages, tokens, text_bytes FROM revisions"
+                                   " WHERE id = ?1"));
+  MSA_ASSIGN_OR_RETURN(const bool row, totals.Bind(revision).Step());
+  if (!row) return RevisionTotals{};
+  return RevisionTotals{totals.Int(0), totals.Int(1), totals.Int(2), totals.Int(3)};
+}
+
 Result<std::vector<VersionSpan>> Catalog::VisibleVersions(const LabelFilter& filter,
                                                           const BankId& bank) {
   std::string sql =
@@ -221,9 +246,13 @@ Result<std::optional<VersionRow>> Catalog::OneVersion(Statement& statement) {
 }
 
 Result<std::optional<VersionRow>> Catalog::FindVisible(DocId document) {
+  return OneVersion(find_visible_.Bind(document.value));
+}
+
+Result<std::optional<VersionRow>> Catalog::FindNewest(DocId document) {
   MSA_ASSIGN_OR_RETURN(Statement statement,
-                       db_.Prepare(std::string(kSelectVersion) + "WHERE v.document = ?1 AND" +
-                                   kVisible + "ORDER BY v.id DESC LIMIT 1"));
+                       db_.Prepare(std::string(kSelectVersion) +
+                                   "WHERE v.document = ?1 ORDER BY v.id DESC LIMIT 1"));
   return OneVersion(statement.Bind(document.value));
 }
 

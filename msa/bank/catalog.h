@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "msa/bank/chain.h"
 #include "msa/bank/head.h"
 #include "msa/bank/layout.h"
 #include "msa/bank/pack.h"
@@ -55,10 +56,45 @@ class RevisionPath {
   std::vector<Run> runs_;  // newest first
 };
 
+// What a revision sees, as the table revisions says; of one version, what it adds to that.
+struct RevisionTotals {
+  int64_t documents = 0;
+  int64_t passages = 0;
+  int64_t tokens = 0;
+  int64_t text_bytes = 0;
+
+  RevisionTotals& operator+=(const RevisionTotals& other) {
+    documents += other.documents;
+    passages += other.passages;
+    tokens += other.tokens;
+    text_bytes += other.text_bytes;
+    return *this;
+  }
+  RevisionTotals& operator-=(const RevisionTotals& other) {
+    documents -= other.documents;
+    passages -= other.passages;
+    tokens -= other.tokens;
+    text_bytes -= other.text_bytes;
+    return *this;
+  }
+  friend bool operator==(const RevisionTotals&, const RevisionTotals&) = default;
+};
+
 struct VersionRow {
   DocumentInfo info;
   int64_t first_passage = 0;
   FramePlace frame;
+  // What its chain entry names and commits to, beside the fields of `info`.
+  RandomNumber number{};
+  RandomNumber salt{};
+  std::string labels_json;
+  Digest text_hash{};
+
+  CommittedFields committed_fields() const {
+    return {info.key,           info.title,      info.source_path,
+            info.source_sha256, info.media_type, labels_json};
+  }
+  RevisionTotals totals() const { return {1, info.num_passages, info.num_tokens, info.text_bytes}; }
 };
 
 // A version and its passages' ids.
@@ -87,6 +123,8 @@ class Catalog {
 
   Result<CatalogState> ReadState();
   Result<RevisionPath> ReadPath(int64_t revision);
+  // What a revision sees; nothing if there is no such row, as for revision 0.
+  Result<RevisionTotals> ReadTotals(int64_t revision);
 
   // Makes `path` the one that the SQL function on_path(revision) asks. Borrowed.
   void SetPath(const RevisionPath* path) { *path_ = path; }
@@ -95,6 +133,8 @@ class Catalog {
   Result<std::vector<VersionSpan>> VisibleVersions(const LabelFilter& filter, const BankId& bank);
   // The visible version of a document; nullopt if there is none.
   Result<std::optional<VersionRow>> FindVisible(DocId document);
+  // The newest version of a document, visible or not.
+  Result<std::optional<VersionRow>> FindNewest(DocId document);
   Result<std::optional<VersionRow>> FindVersion(VersionId version);
   // The rows of `versions`, in their order; those that are gone are left out.
   Result<std::vector<VersionRow>> FindVersions(std::span<const VersionSpan> versions);
@@ -134,6 +174,7 @@ class Catalog {
   std::unique_ptr<const RevisionPath*> path_;
   Database db_;
   Statement read_state_;
+  Statement find_visible_;
 };
 
 // How keys and labels are looked up (docs/bank-format.md, table documents).

@@ -83,17 +83,11 @@ Result<BankStats> BankSnapshot::Stats() const {
   BankStats stats;
   const std::lock_guard lock(core_->catalog_mutex);
   Catalog& catalog = *core_->catalog;
-  MSA_ASSIGN_OR_RETURN(
-      Statement totals,
-      catalog.db().Prepare("SELECT documents, passages, tokens, text_bytes FROM revisions"
-                           " WHERE id = ?1"));
-  MSA_ASSIGN_OR_RETURN(const bool row, totals.Bind(state_.head.revision).Step());
-  if (row) {
-    stats.documents = totals.Int(0);
-    stats.passages = totals.Int(1);
-    stats.tokens = totals.Int(2);
-    stats.text_bytes = totals.Int(3);
-  }
+  MSA_ASSIGN_OR_RETURN(const RevisionTotals totals, catalog.ReadTotals(state_.head.revision));
+  stats.documents = totals.documents;
+  stats.passages = totals.passages;
+  stats.tokens = totals.tokens;
+  stats.text_bytes = totals.text_bytes;
   stats.revisions = state_.head.revision;
   stats.disk_bytes = {{"catalog", 0}, {"segments", 0}, {"packs", 0}, {"lexical", 0}};
   MSA_ASSIGN_OR_RETURN(Statement kinds,

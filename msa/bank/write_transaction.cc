@@ -45,6 +45,8 @@ Result<std::unique_ptr<WriteTransaction>> WriteTransaction::Start(std::shared_pt
   MSA_ASSIGN_OR_RETURN(self->catalog_, Catalog::Open(layout.catalog(), Catalog::Access::kWrite));
   MSA_ASSIGN_OR_RETURN(self->state_, self->catalog_.ReadState());
   MSA_RETURN_IF_ERROR(self->Recover());
+  MSA_ASSIGN_OR_RETURN(self->insert_chain_, self->catalog_.db().Prepare(
+                                                "INSERT INTO chain VALUES(?1,?2,?3,?4,?5,?6,?7)"));
   return self;
 }
 
@@ -102,6 +104,23 @@ Status WriteTransaction::Commit() {
     [[maybe_unused]] const Status ignored = fs().Remove(path);
   }
   files_to_remove_.clear();
+  return OkStatus();
+}
+
+Status WriteTransaction::AppendChain(ChainOperation operation, int64_t revision, int64_t unix_ms,
+                                     const RandomNumber& number, const Digest& commitment) {
+  MSA_CHECK(is_open_);
+  Head& head = state_.head;
+  const ChainEntry entry{head.chain_length + 1, unix_ms, operation, revision, number, commitment};
+  const Digest hash = HashEntry(head.chain_head, entry);
+  MSA_RETURN_IF_ERROR(insert_chain_
+                          .Bind(entry.seq, entry.unix_ms, static_cast<int64_t>(operation),
+                                entry.revision, std::span<const std::byte>(entry.number),
+                                std::span<const std::byte>(entry.commitment),
+                                std::span<const std::byte>(hash))
+                          .Run());
+  head.chain_length = entry.seq;
+  head.chain_head = hash;
   return OkStatus();
 }
 

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "msa/bank/catalog.h"
+#include "msa/bank/chain.h"
 #include "msa/bank/core.h"
 #include "msa/bank/head.h"
 #include "msa/bank/lock.h"
@@ -22,7 +23,7 @@ class WriteTransaction {
   // Takes the lock, removes what a crashed writer left, rewrites a head that is behind.
   static Result<std::unique_ptr<WriteTransaction>> Start(std::shared_ptr<BankCore> core);
 
-  const BankCore& core() const { return *core_; }
+  BankCore& core() { return *core_; }
   FileSystem& fs() { return core_->fs; }
   FileTable& files() { return core_->files; }
   Catalog& catalog() { return catalog_; }
@@ -35,6 +36,10 @@ class WriteTransaction {
   // Makes all durable: state row, catalog, head, in this order; then removes the files given to
   // RemoveAfterCommit. REQUIRES: is_open(), files that rows name are synced.
   Status Commit();
+
+  // Appends an entry to the chain and moves its head. REQUIRES: is_open().
+  Status AppendChain(ChainOperation operation, int64_t revision, int64_t unix_ms,
+                     const RandomNumber& number, const Digest& commitment);
 
   // Rows of `files`. `encoding` is that of a tail or segment.
   Result<FileId> NewFile(FileKind kind, EncodingId encoding = {});
@@ -52,6 +57,7 @@ class WriteTransaction {
   LockRecord lock_;
   Catalog catalog_;
   std::unique_ptr<File> head_file_;
+  Statement insert_chain_;
   CatalogState state_;
   bool is_open_ = false;
   std::set<std::string> folders_to_sync_;

@@ -11,10 +11,12 @@ bool IsHarmless(StatusCode code) {
 }  // namespace
 
 Result<std::unique_ptr<BankWriter>> Writer::Start(std::shared_ptr<BankCore> core,
-                                                  int64_t seal_bytes) {
+                                                  WriteOptions options, int64_t seal_bytes) {
   MSA_ASSIGN_OR_RETURN(auto transaction, WriteTransaction::Start(std::move(core)));
-  std::unique_ptr<Writer> writer(new Writer(std::move(transaction), seal_bytes));
-  MSA_ASSIGN_OR_RETURN(writer->documents_, DocumentWriter::Create(*writer->transaction_));
+  std::unique_ptr<Writer> writer(
+      new Writer(std::move(transaction), std::move(options), seal_bytes));
+  MSA_ASSIGN_OR_RETURN(writer->documents_,
+                       DocumentWriter::Create(*writer->transaction_, writer->revision_));
   return std::unique_ptr<BankWriter>(std::move(writer));
 }
 
@@ -25,9 +27,21 @@ Status Writer::Keep(Status status) {
 
 Result<AddOutcome> Writer::Add(NewDocument document) {
   MSA_RETURN_IF_ERROR(failed_);
-  auto outcome = documents_->Add(document);
-  if (!outcome.ok()) return Keep(outcome.status());
-  return outcome;
+  const auto added = documents_->Add(document);
+  if (!added.ok()) return Keep(added.status());
+  return added->outcome;
+}
+
+Result<AddOutcome> Writer::Compare(const NewDocument& document) {
+  MSA_RETURN_IF_ERROR(failed_);
+  return documents_->Compare(document);
+}
+
+Result<bool> Writer::Remove(std::string_view key) {
+  MSA_RETURN_IF_ERROR(failed_);
+  auto removed = documents_->Remove(key);
+  if (!removed.ok()) return Keep(removed.status());
+  return removed;
 }
 
 Result<RevisionId> Writer::Commit(std::string_view message) {
@@ -35,7 +49,9 @@ Result<RevisionId> Writer::Commit(std::string_view message) {
   if (documents_->pending_documents() > 0) {
     // Latents added meanwhile go with them: they share the transaction.
     MSA_RETURN_IF_ERROR(Keep(latents_.Finish()));
-    MSA_RETURN_IF_ERROR(Keep(documents_->Commit(message)));
+    MSA_RETURN_IF_ERROR(Keep(documents_->Finish()));
+    MSA_RETURN_IF_ERROR(Keep(revision_.Finish(RevisionKind::kWrite, message)));
+    MSA_RETURN_IF_ERROR(Keep(transaction_->Commit()));
   }
   return RevisionId{transaction_->state().head.revision};
 }

@@ -1,4 +1,4 @@
-// BankWriter over its parts: documents, latents, and the transaction they share.
+// BankWriter over its parts: documents, latents, the revision and the transaction they share.
 #pragma once
 
 #include <memory>
@@ -6,6 +6,7 @@
 #include "msa/bank/bank.h"
 #include "msa/bank/document_writer.h"
 #include "msa/bank/latent_writer.h"
+#include "msa/bank/revision_writer.h"
 #include "msa/bank/write_transaction.h"
 
 namespace msa {
@@ -15,9 +16,12 @@ inline constexpr int64_t kSealBytes = int64_t{64} << 20;
 class Writer final : public BankWriter {
  public:
   static Result<std::unique_ptr<BankWriter>> Start(std::shared_ptr<BankCore> core,
+                                                   WriteOptions options = {},
                                                    int64_t seal_bytes = kSealBytes);
 
   Result<AddOutcome> Add(NewDocument document) override;
+  Result<AddOutcome> Compare(const NewDocument& document) override;
+  Result<bool> Remove(std::string_view key) override;
   int64_t pending_documents() const override { return documents_->pending_documents(); }
   int64_t pending_text_bytes() const override { return documents_->pending_text_bytes(); }
   Result<RevisionId> Commit(std::string_view message) override;
@@ -27,14 +31,17 @@ class Writer final : public BankWriter {
   Status CommitLatents() override;
 
  private:
-  Writer(std::unique_ptr<WriteTransaction> transaction, int64_t seal_bytes)
-      : transaction_(std::move(transaction)), latents_(*transaction_, seal_bytes) {}
+  Writer(std::unique_ptr<WriteTransaction> transaction, WriteOptions options, int64_t seal_bytes)
+      : transaction_(std::move(transaction)),
+        revision_(*transaction_, std::move(options.author)),
+        latents_(*transaction_, seal_bytes) {}
 
   // Remembers a failure that may have left half of an operation in the transaction: from then on
   // every call returns it, and nothing more is committed.
   Status Keep(Status status);
 
   std::unique_ptr<WriteTransaction> transaction_;
+  RevisionWriter revision_;
   LatentWriter latents_;
   std::unique_ptr<DocumentWriter> documents_;
   Status failed_;
