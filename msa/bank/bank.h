@@ -208,7 +208,8 @@ class BankWriter {
   virtual ~BankWriter() = default;
 
   // kUnchanged: the key is there with the same text, title and labels. kReplaced: the key's older
-  // version dies in this revision. Bounded memory: text goes to the pack file at once.
+  // version dies in this revision. Passages with the tokens of one of the version before keep its
+  // latents. Bounded memory: text goes to the pack file at once.
   virtual Result<AddOutcome> Add(NewDocument document) = 0;
   // What Add would do; its passages are not looked at, so they need not be cut yet.
   virtual Result<AddOutcome> Compare(const NewDocument& document) = 0;
@@ -218,6 +219,8 @@ class BankWriter {
   // Documents added, replaced or removed since the last commit.
   virtual int64_t pending_documents() const = 0;
   virtual int64_t pending_text_bytes() const = 0;
+  // Passages added by this writer that kept latents of the newest encoding.
+  virtual int64_t reused_passages() const = 0;
   // Makes them a revision, with their lexical shard. No change: returns the current revision.
   virtual Result<RevisionId> Commit(std::string_view message) = 0;
 

@@ -268,6 +268,93 @@ TEST_F(BankTest, LatentsComeBackBitForBit) {
   EXPECT_EQ((*stats)[0].latents, 3);
 }
 
+// A document of one passage a word, a token each.
+NewDocument Words(const std::string& key, const std::vector<std::string>& words) {
+  NewDocument document = MakeDocument(key, "T", "", 0);
+  for (const std::string& word : words) {
+    const auto begin = static_cast<int64_t>(document.text.size());
+    document.text += word;
+    const auto token = static_cast<int32_t>(std::hash<std::string>()(word) % 1000);
+    document.passages.push_back({begin, begin + static_cast<int64_t>(word.size()), 0, {token}});
+  }
+  return document;
+}
+
+TEST_F(BankTest, ChangedDocumentKeepsTheLatentsOfPassagesThatDidNotChange) {
+  const LatentLayout layout{.key_dim = 16, .layers = 1, .kv_heads = 1, .head_dim = 4};
+  const auto expect_latents = [&](EncodingId encoding, const std::vector<int64_t>& seeds) {
+    const auto snapshot = Latest();
+    const auto info = snapshot->FindDocument("a");
+    ASSERT_OK(info);
+    const auto content = snapshot->ReadContent(info->version);
+    ASSERT_OK(content);
+    ASSERT_EQ(content->passages.size(), seeds.size());
+    for (size_t i = 0; i < seeds.size(); ++i) {
+      const auto block = snapshot->ReadLatents(encoding, content->passages[i].id);
+      if (seeds[i] < 0) {
+        EXPECT_EQ(block.status().code(), StatusCode::kNotFound) << "passage " << i;
+      } else {
+        ASSERT_OK(block);
+        EXPECT_EQ(block->latents, MakeLatents(layout, {2}, seeds[i]).latents) << "passage " << i;
+      }
+    }
+  };
+  auto writer = bank_->StartWrite();
+  ASSERT_OK(writer);
+  const auto encoding = (*writer)->OpenEncoding({{}, "f00d", "{}", layout});
+  ASSERT_OK(encoding);
+  ASSERT_OK((*writer)->Add(Words("a", {"zero", "one", "two", "three", "four"})));
+  ASSERT_OK((*writer)->Commit("one"));
+  const VersionId first = Latest()->FindDocument("a")->version;
+  for (int64_t p = 0; p < 4; ++p) {  // the last one is not encoded yet
+    ASSERT_OK((*writer)->AddLatents(*encoding, first, p, MakeLatents(layout, {2}, p)));
+  }
+  ASSERT_OK((*writer)->CommitLatents());
+
+  // Inserted, moved, repeated and dropped passages.
+  EXPECT_EQ(*(*writer)->Add(Words("a", {"new", "one", "two", "zero", "four", "one"})),
+            AddOutcome::kReplaced);
+  ASSERT_OK((*writer)->Commit("two"));
+  EXPECT_EQ((*writer)->reused_passages(), 4);
+  expect_latents(*encoding, {-1, 1, 2, 0, -1, 1});
+
+  // What comes back after a removal needs no encoding either.
+  ASSERT_TRUE(*(*writer)->Remove("a"));
+  ASSERT_OK((*writer)->Commit("three"));
+  EXPECT_EQ(*(*writer)->Add(Words("a", {"zero", "two"})), AddOutcome::kAdded);
+  ASSERT_OK((*writer)->Commit("four"));
+  expect_latents(*encoding, {0, 2});
+  Reopen();
+  expect_latents(*encoding, {0, 2});
+}
+
+TEST_F(BankTest, DamagedVersionCanBeReplaced) {
+  {
+    auto writer = bank_->StartWrite();
+    ASSERT_OK(writer);
+    const auto encoding = (*writer)->OpenEncoding({{}, "f00d", "{}", {.key_dim = 16}});
+    ASSERT_OK(encoding);
+    ASSERT_OK((*writer)->Add(MakeDocument("a", "A", "some words")));
+    ASSERT_OK((*writer)->Commit("one"));
+    ASSERT_OK(
+        (*writer)->AddLatents(*encoding, VersionId{1}, 0, MakeLatents({.key_dim = 16}, {1}, 1)));
+    ASSERT_OK((*writer)->CommitLatents());
+  }
+  const auto names = PosixFileSystem().List(folder_ / "bank/packs");
+  ASSERT_OK(names);
+  const std::string path = folder_ / "bank/packs/" + names->front();
+  std::string bytes = ReadFile(path).value();
+  bytes.back() ^= 1;
+  ASSERT_OK(WriteFileAtomically(PosixFileSystem(), path, bytes));
+  Reopen();
+  ASSERT_FALSE(Latest()->ReadContent(VersionId{1}).ok());
+  auto writer = bank_->StartWrite();
+  ASSERT_OK(writer);
+  EXPECT_EQ(*(*writer)->Add(MakeDocument("a", "A", "other words")), AddOutcome::kReplaced);
+  ASSERT_OK((*writer)->Commit("two"));
+  EXPECT_EQ(Latest()->ReadContent(VersionId{2})->text, "other words");
+}
+
 TEST(Bank, RefusesWhatIsNoBank) {
   TemporaryFolder folder;
   EXPECT_EQ(Bank::Open(folder / "absent").status().code(), StatusCode::kNotFound);

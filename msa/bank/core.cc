@@ -37,6 +37,11 @@ void FileTable::CloseTails() {
   std::erase_if(files_, [](const auto& entry) { return entry.first.first == FileKind::kTail; });
 }
 
+void FileTable::Clear() {
+  const std::lock_guard lock(mutex_);
+  files_.clear();
+}
+
 Result<std::shared_ptr<LexicalShard>> ShardCache::Open(const Catalog::ShardRow& row) {
   const std::lock_guard lock(mutex_);
   if (const auto found = shards_.find(row.file); found != shards_.end()) return found->second;
@@ -65,6 +70,11 @@ Result<std::shared_ptr<const Segment>> SegmentCache::Open(const Catalog::FileRow
   MSA_ASSIGN_OR_RETURN(auto segment, Segment::Open(path, latents, row.length, row.checksum));
   segments_.emplace(row.id, segment);
   return segment;
+}
+
+void SegmentCache::Clear() {
+  const std::lock_guard lock(mutex_);
+  segments_.clear();
 }
 
 std::shared_ptr<const DocumentContent> ContentCache::Find(VersionId version) {

@@ -30,6 +30,8 @@ class FileTable {
   // Closes tails that nobody reads: sealed ones are unlinked, and go only when the last handle
   // does.
   void CloseTails();
+  // Closes all that nobody reads.
+  void Clear();
 
  private:
   FileSystem& fs_;
@@ -61,6 +63,7 @@ class SegmentCache {
 
   Result<std::shared_ptr<const Segment>> Open(const Catalog::FileRow& row,
                                               const LatentLayout& latents);
+  void Clear();
 
  private:
   const BankLayout& layout_;

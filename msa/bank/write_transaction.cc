@@ -50,6 +50,13 @@ Result<std::unique_ptr<WriteTransaction>> WriteTransaction::Start(std::shared_pt
   return self;
 }
 
+WriteTransaction::~WriteTransaction() {
+  if (!is_open_) return;
+  // The next writer gives the numbers of files made here to others.
+  core_->files.Clear();
+  core_->segments.Clear();
+}
+
 Status WriteTransaction::Recover() {
   MSA_ASSIGN_OR_RETURN(const auto rows, catalog_.Files());
   for (const FileKind kind : kFileKinds) {

@@ -22,6 +22,8 @@ class WriteTransaction {
  public:
   // Takes the lock, removes what a crashed writer left, rewrites a head that is behind.
   static Result<std::unique_ptr<WriteTransaction>> Start(std::shared_ptr<BankCore> core);
+  // Gives up what was not committed.
+  ~WriteTransaction();
 
   BankCore& core() { return *core_; }
   FileSystem& fs() { return core_->fs; }

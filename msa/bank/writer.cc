@@ -1,5 +1,7 @@
 #include "msa/bank/writer.h"
 
+#include "msa/bank/latent_reuse.h"
+
 namespace msa {
 namespace {
 
@@ -29,6 +31,12 @@ Result<AddOutcome> Writer::Add(NewDocument document) {
   MSA_RETURN_IF_ERROR(failed_);
   const auto added = documents_->Add(document);
   if (!added.ok()) return Keep(added.status());
+  if (added->previous) {
+    const auto reused =
+        ReuseLatents(*transaction_, latents_, *added->previous, added->version, document.passages);
+    if (!reused.ok()) return Keep(reused.status());
+    reused_passages_ += *reused;
+  }
   return added->outcome;
 }
 

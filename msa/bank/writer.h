@@ -24,6 +24,7 @@ class Writer final : public BankWriter {
   Result<bool> Remove(std::string_view key) override;
   int64_t pending_documents() const override { return documents_->pending_documents(); }
   int64_t pending_text_bytes() const override { return documents_->pending_text_bytes(); }
+  int64_t reused_passages() const override { return reused_passages_; }
   Result<RevisionId> Commit(std::string_view message) override;
   Result<EncodingId> OpenEncoding(const EncodingInfo& encoding) override;
   Status AddLatents(EncodingId encoding, VersionId version, int64_t first_passage,
@@ -44,6 +45,7 @@ class Writer final : public BankWriter {
   RevisionWriter revision_;
   LatentWriter latents_;
   std::unique_ptr<DocumentWriter> documents_;
+  int64_t reused_passages_ = 0;
   Status failed_;
 };
 
