@@ -10,6 +10,7 @@
 #include "msa/bank/chain.h"
 #include "msa/bank/core.h"
 #include "msa/bank/head.h"
+#include "msa/bank/history.h"
 #include "msa/bank/layout.h"
 #include "msa/bank/snapshot.h"
 #include "msa/bank/writer.h"
@@ -115,6 +116,19 @@ Status VerifyFiles(BankCore& core) {
   return OkStatus();
 }
 
+}  // namespace
+
+std::string_view ChangeName(ChangeKind change) {
+  switch (change) {
+    case ChangeKind::kAdded: return "added";
+    case ChangeKind::kReplaced: return "replaced";
+    case ChangeKind::kRemoved: return "removed";
+  }
+  MSA_CHECK(false);
+}
+
+namespace {
+
 class BankImpl final : public Bank {
  public:
   explicit BankImpl(std::shared_ptr<BankCore> core) : core_(std::move(core)) {}
@@ -138,6 +152,29 @@ class BankImpl final : public Bank {
     return std::shared_ptr<const Snapshot>(latest_);
   }
 
+  Result<std::shared_ptr<const Snapshot>> At(RevisionId revision) override {
+    const std::lock_guard lock(core_->catalog_mutex);
+    MSA_RETURN_IF_ERROR(LeaveImmutable());
+    MSA_ASSIGN_OR_RETURN(auto snapshot, BankSnapshot::Create(core_, revision));
+    return std::shared_ptr<const Snapshot>(std::move(snapshot));
+  }
+
+  Status Log(FunctionRef<bool(const RevisionInfo&)> on_revision) override {
+    return InTransaction(
+        [&](const CatalogState& state) { return ReadLog(*core_->catalog, state, on_revision); });
+  }
+
+  Result<std::vector<DocumentChange>> Diff(RevisionId from, RevisionId to) override {
+    std::vector<DocumentChange> changes;
+    MSA_RETURN_IF_ERROR(InTransaction([&](const CatalogState& state) -> Status {
+      MSA_RETURN_IF_ERROR(CheckRevision(state, from.value));
+      MSA_RETURN_IF_ERROR(CheckRevision(state, to.value));
+      MSA_ASSIGN_OR_RETURN(changes, DiffRevisions(*core_->catalog, from.value, to.value));
+      return OkStatus();
+    }));
+    return changes;
+  }
+
   Result<std::unique_ptr<BankWriter>> StartWrite(WriteOptions options) override {
     if (core_->read_only) {
       return FailedPrecondition(core_->layout.root + " cannot be written; it is open for reading");
@@ -146,6 +183,17 @@ class BankImpl final : public Bank {
   }
 
  private:
+  // Everything that `read` asks the catalog is of one moment.
+  Status InTransaction(FunctionRef<Status(const CatalogState&)> read) {
+    const std::lock_guard lock(core_->catalog_mutex);
+    MSA_RETURN_IF_ERROR(LeaveImmutable());
+    MSA_RETURN_IF_ERROR(core_->catalog->db().Execute("BEGIN"));
+    const auto state = core_->catalog->ReadState();
+    const Status status = state.ok() ? read(*state) : state.status();
+    const Status ended = core_->catalog->db().Execute("COMMIT");
+    return status.ok() ? ended : status;
+  }
+
   // An immutable catalog ignores a WAL. Once there is one, a writer elsewhere is at work.
   Status LeaveImmutable() {
     if (!core_->read_only || !HasWal(core_->fs, core_->layout)) return OkStatus();

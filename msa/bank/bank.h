@@ -199,6 +199,33 @@ class Snapshot {
   virtual Result<std::vector<PassageId>> MatchingPassages(const LabelFilter& filter) const = 0;
 };
 
+enum class ChangeKind { kAdded, kReplaced, kRemoved };
+// "added", "replaced", …
+std::string_view ChangeName(ChangeKind change);
+
+// What became of one document.
+struct DocumentChange {
+  std::string key;
+  ChangeKind change = ChangeKind::kAdded;
+  friend bool operator==(const DocumentChange&, const DocumentChange&) = default;
+};
+
+// As the format numbers them.
+enum class RevisionKind { kWrite = 1, kRevert = 2, kErase = 3 };
+
+struct RevisionInfo {
+  RevisionId id;
+  RevisionId parent;  // not valid for the first
+  RevisionKind kind = RevisionKind::kWrite;
+  int64_t unix_ms = 0;
+  std::string author;
+  std::string message;
+  int64_t documents = 0;  // that it sees
+  // Against the parent; of one that went back, against the state it left. What was erased since is
+  // not in it.
+  std::vector<DocumentChange> changes;
+};
+
 enum class AddOutcome { kAdded, kReplaced, kUnchanged };
 
 // Holds the bank's lock. Nothing is visible to anyone before Commit; dropping the object drops what
@@ -211,8 +238,10 @@ class BankWriter {
   // version dies in this revision. Passages with the tokens of one of the version before keep its
   // latents. Bounded memory: text goes to the pack file at once.
   virtual Result<AddOutcome> Add(NewDocument document) = 0;
-  // What Add would do; its passages are not looked at, so they need not be cut yet.
-  virtual Result<AddOutcome> Compare(const NewDocument& document) = 0;
+  // What Add of a document with these fields would do.
+  virtual Result<AddOutcome> Compare(std::string_view key, std::string_view title,
+                                     std::string_view text,
+                                     const std::map<std::string, std::string>& labels) = 0;
   // The document of that key is gone from this revision on; older revisions keep it. False: there
   // is none.
   virtual Result<bool> Remove(std::string_view key) = 0;
@@ -223,6 +252,10 @@ class BankWriter {
   virtual int64_t reused_passages() const = 0;
   // Makes them a revision, with their lexical shard. No change: returns the current revision.
   virtual Result<RevisionId> Commit(std::string_view message) = 0;
+
+  // Goes back: a new revision that sees what `revision` saw. One row, whatever the bank's size.
+  // kNotFound: there is no such revision. kFailedPrecondition: documents wait for Commit.
+  virtual Result<RevisionId> Revert(RevisionId revision, std::string_view message) = 0;
 
   // The encoding of this fingerprint, made if absent; kFailedPrecondition if its layout differs.
   virtual Result<EncodingId> OpenEncoding(const EncodingInfo& encoding) = 0;
@@ -262,6 +295,13 @@ class Bank {
 
   // The latest revision; cheap when nothing changed.
   virtual Result<std::shared_ptr<const Snapshot>> Latest() = 0;
+  // A revision of the past, 0 to the latest. Labels of a filter are today's, whatever the revision,
+  // because they say who may read. kNotFound: there is no such revision.
+  virtual Result<std::shared_ptr<const Snapshot>> At(RevisionId revision) = 0;
+  // Every revision, newest first; on_revision returns false to stop. The catalog is held meanwhile.
+  virtual Status Log(FunctionRef<bool(const RevisionInfo&)> on_revision) = 0;
+  // What changes on the way from one revision to another, by document. kNotFound as At.
+  virtual Result<std::vector<DocumentChange>> Diff(RevisionId from, RevisionId to) = 0;
   // Takes the lock. kUnavailable: another writer holds it (its process id is named);
   // kFailedPrecondition: read-only. Removes what a crashed writer left beyond the committed
   // lengths.

@@ -176,13 +176,138 @@ TEST_F(BankTest, RemovedDocumentIsGoneFromThatRevisionOn) {
 TEST_F(BankTest, ComparingTellsWhatAddWouldDoAndDoesNothing) {
   auto writer = bank_->StartWrite();
   ASSERT_OK(writer);
-  EXPECT_EQ(*(*writer)->Compare(MakeDocument("a", "A", "words")), AddOutcome::kAdded);
+  EXPECT_EQ(*(*writer)->Compare("a", "A", "words", {}), AddOutcome::kAdded);
   ASSERT_OK((*writer)->Add(MakeDocument("a", "A", "words")));
-  EXPECT_EQ(*(*writer)->Compare(MakeDocument("a", "A", "words")), AddOutcome::kUnchanged);
-  EXPECT_EQ(*(*writer)->Compare(MakeDocument("a", "A", "new words")), AddOutcome::kReplaced);
+  EXPECT_EQ(*(*writer)->Compare("a", "A", "words", {}), AddOutcome::kUnchanged);
+  EXPECT_EQ(*(*writer)->Compare("a", "A", "new words", {}), AddOutcome::kReplaced);
+  EXPECT_EQ(*(*writer)->Compare("a", "B", "words", {}), AddOutcome::kReplaced);
+  EXPECT_EQ(*(*writer)->Compare("a", "A", "words", {{"k", "v"}}), AddOutcome::kReplaced);
   ASSERT_OK((*writer)->Commit("one"));
-  EXPECT_EQ(*(*writer)->Compare(MakeDocument("a", "A", "words")), AddOutcome::kUnchanged);
+  EXPECT_EQ(*(*writer)->Compare("a", "A", "words", {}), AddOutcome::kUnchanged);
   EXPECT_EQ((*writer)->Commit("nothing")->value, 1);
+}
+
+class HistoryTest : public BankTest {
+ protected:
+  // Revisions 1: a, b. 2: a replaced, c. 3: b removed. 4: back to 1. 5: d.
+  void SetUp() override {
+    BankTest::SetUp();
+    auto writer = bank_->StartWrite({.author = "Ana"});
+    ASSERT_OK(writer);
+    writer_ = *std::move(writer);
+    Add("a", "first", {{"tenant", "x"}});
+    Add("b", "second", {{"tenant", "x"}});
+    ASSERT_OK(writer_->Commit("one"));
+    Add("a", "changed", {{"tenant", "y"}});
+    Add("c", "third");
+    ASSERT_OK(writer_->Commit("two"));
+    ASSERT_TRUE(*writer_->Remove("b"));
+    ASSERT_OK(writer_->Commit("three"));
+    ASSERT_EQ(writer_->Revert(RevisionId{1}, "back")->value, 4);
+    Add("d", "fourth");
+    ASSERT_OK(writer_->Commit("five"));
+  }
+  void Add(const std::string& key, const std::string& text,
+           const std::map<std::string, std::string>& labels = {}) {
+    NewDocument document = MakeDocument(key, key, text);
+    document.labels = labels;
+    ASSERT_OK(writer_->Add(document));
+  }
+  std::vector<std::string> KeysAt(int64_t revision, const LabelFilter& filter = {}) {
+    const auto snapshot = bank_->At(RevisionId{revision});
+    EXPECT_TRUE(snapshot.ok()) << snapshot.status();
+    EXPECT_EQ((*snapshot)->revision().value, revision);
+    return Keys(**snapshot, filter);
+  }
+
+  std::unique_ptr<BankWriter> writer_;
+};
+
+TEST_F(HistoryTest, EveryRevisionStaysAsItWas) {
+  for (int round = 0; round < 2; ++round) {
+    EXPECT_THAT(KeysAt(0), ElementsAre());
+    EXPECT_THAT(KeysAt(1), ElementsAre("a", "b"));
+    EXPECT_THAT(KeysAt(2), ElementsAre("b", "a", "c"));
+    EXPECT_THAT(KeysAt(3), ElementsAre("a", "c"));
+    EXPECT_THAT(KeysAt(4), ElementsAre("a", "b"));
+    EXPECT_THAT(KeysAt(5), ElementsAre("a", "b", "d"));
+    const auto at2 = *bank_->At(RevisionId{2});
+    EXPECT_EQ(at2->Stats()->documents, 3);
+    EXPECT_EQ(at2->ReadContent(at2->FindDocument("a")->version)->text, "changed");
+    EXPECT_EQ(at2->SearchLexical("changed", 5, {})->size(), 1u);
+    EXPECT_EQ(at2->SearchLexical("fourth", 5, {})->size(), 0u);
+    EXPECT_EQ(Latest()->SearchLexical("first", 5, {})->size(), 1u);
+    EXPECT_EQ(Latest()->Stats()->documents, 3);
+    writer_.reset();
+    Reopen();
+  }
+  const auto missing = bank_->At(RevisionId{6});
+  EXPECT_EQ(missing.status().code(), StatusCode::kNotFound);
+  EXPECT_THAT(missing.status().message(), HasSubstr("the newest is 5"));
+}
+
+TEST_F(HistoryTest, LogTellsWhoChangedWhatAndWhy) {
+  std::vector<RevisionInfo> log;
+  ASSERT_OK(bank_->Log([&](const RevisionInfo& info) {
+    log.push_back(info);
+    return true;
+  }));
+  ASSERT_EQ(log.size(), 5u);
+  EXPECT_EQ(log[0].id.value, 5);
+  EXPECT_EQ(log[0].parent.value, 4);
+  EXPECT_EQ(log[0].author, "Ana");
+  EXPECT_EQ(log[0].message, "five");
+  EXPECT_GT(log[0].unix_ms, 0);
+  EXPECT_THAT(log[0].changes, ElementsAre(DocumentChange{"d", ChangeKind::kAdded}));
+  EXPECT_EQ(log[1].kind, RevisionKind::kRevert);
+  EXPECT_EQ(log[1].parent.value, 1);
+  EXPECT_THAT(log[1].changes, ElementsAre(DocumentChange{"a", ChangeKind::kReplaced},
+                                          DocumentChange{"b", ChangeKind::kAdded},
+                                          DocumentChange{"c", ChangeKind::kRemoved}));
+  EXPECT_THAT(log[2].changes, ElementsAre(DocumentChange{"b", ChangeKind::kRemoved}));
+  EXPECT_THAT(log[3].changes, ElementsAre(DocumentChange{"a", ChangeKind::kReplaced},
+                                          DocumentChange{"c", ChangeKind::kAdded}));
+  EXPECT_FALSE(log[4].parent.valid());
+  int seen = 0;
+  ASSERT_OK(bank_->Log([&](const RevisionInfo&) { return ++seen < 2; }));
+  EXPECT_EQ(seen, 2);
+}
+
+TEST_F(HistoryTest, DiffGoesBothWays) {
+  EXPECT_THAT(*bank_->Diff(RevisionId{3}, RevisionId{5}),
+              ElementsAre(DocumentChange{"a", ChangeKind::kReplaced},
+                          DocumentChange{"b", ChangeKind::kAdded},
+                          DocumentChange{"c", ChangeKind::kRemoved},
+                          DocumentChange{"d", ChangeKind::kAdded}));
+  EXPECT_THAT(*bank_->Diff(RevisionId{5}, RevisionId{4}),
+              ElementsAre(DocumentChange{"d", ChangeKind::kRemoved}));
+  EXPECT_THAT(*bank_->Diff(RevisionId{1}, RevisionId{4}), ElementsAre());
+  EXPECT_EQ(bank_->Diff(RevisionId{1}, RevisionId{9}).status().code(), StatusCode::kNotFound);
+}
+
+TEST_F(HistoryTest, AccessFollowsTheLabelsOfToday) {
+  // Today a has tenant x again, b is there, c is gone.
+  EXPECT_THAT(KeysAt(2, {{"tenant", "x"}}), ElementsAre("b", "a"));
+  EXPECT_THAT(KeysAt(2, {{"tenant", "y"}}), ElementsAre());
+  Add("a", "first", {{"tenant", "z"}});
+  ASSERT_OK(writer_->Commit("six"));
+  EXPECT_THAT(KeysAt(1, {{"tenant", "x"}}), ElementsAre("b"));
+  EXPECT_THAT(KeysAt(1, {{"tenant", "z"}}), ElementsAre("a"));
+  // A document that is gone keeps the labels it had last.
+  ASSERT_TRUE(*writer_->Remove("a"));
+  ASSERT_OK(writer_->Commit("seven"));
+  EXPECT_THAT(KeysAt(1, {{"tenant", "z"}}), ElementsAre("a"));
+  EXPECT_THAT(KeysAt(1, {{"title", "a"}}), ElementsAre("a"));
+}
+
+TEST_F(HistoryTest, GoingBackRefusesWhatItCannotDo) {
+  EXPECT_EQ(writer_->Revert(RevisionId{6}, "").status().code(), StatusCode::kNotFound);
+  EXPECT_EQ(writer_->Revert(RevisionId{0}, "").status().code(), StatusCode::kNotFound);
+  Add("e", "fifth");
+  EXPECT_EQ(writer_->Revert(RevisionId{1}, "").status().code(), StatusCode::kFailedPrecondition);
+  ASSERT_OK(writer_->Commit("six"));
+  EXPECT_EQ(writer_->Revert(RevisionId{5}, "")->value, 7) << "the refusals left it usable";
+  EXPECT_THAT(KeysAt(7), ElementsAre("a", "b", "d"));
 }
 
 TEST_F(BankTest, NamesThatFitSeveralDocumentsListThem) {

@@ -20,6 +20,12 @@ constexpr char kVisible[] =
     " on_path(v.birth) AND NOT EXISTS"
     "(SELECT 1 FROM deaths d WHERE d.version = v.id AND on_path(d.revision)) ";
 
+// Of the document of v: the version that is visible today, else the newest.
+constexpr char kTodaysVersion[] =
+    "ifnull((SELECT max(t.id) FROM versions t WHERE t.document = v.document AND on_today(t.birth)"
+    " AND NOT EXISTS(SELECT 1 FROM deaths d WHERE d.version = t.id AND on_today(d.revision))),"
+    " (SELECT max(t.id) FROM versions t WHERE t.document = v.document))";
+
 constexpr char kSelectVersion[] =
     "SELECT v.id, v.document, v.birth, v.first_passage, v.num_passages, v.num_tokens,"
     " v.text_bytes, v.title, v.source_path, v.source_sha256, v.source_bytes, v.media_type,"
@@ -147,9 +153,13 @@ Result<Catalog> Catalog::Open(const std::string& path, Access access) {
     return Unimplemented("catalog version " + std::to_string(kind.Int(1)) +
                          ", this program reads " + std::to_string(kCatalogVersion));
   }
-  const int code = sqlite3_create_function(db.handle(), "on_path", 1, SQLITE_UTF8,
-                                           catalog.path_.get(), OnPath, nullptr, nullptr);
-  if (code != SQLITE_OK) return db.LastError("create function on_path");
+  const auto define = [&](const char* name, const RevisionPath** path) {
+    const int code =
+        sqlite3_create_function(db.handle(), name, 1, SQLITE_UTF8, path, OnPath, nullptr, nullptr);
+    return code == SQLITE_OK ? OkStatus() : db.LastError(std::string("create function ") + name);
+  };
+  MSA_RETURN_IF_ERROR(define("on_path", &catalog.paths_->shown));
+  MSA_RETURN_IF_ERROR(define("on_today", &catalog.paths_->today));
   MSA_ASSIGN_OR_RETURN(
       catalog.read_state_,
       db.Prepare("SELECT commit_number, revision, chain_length, chain_head, erase_epoch,"
@@ -221,7 +231,9 @@ Result<std::vector<VersionSpan>> Catalog::VisibleVersions(const LabelFilter& fil
     if (field != nullptr) {
       sql += std::string(" AND ") + field + " = " + parameter;
     } else {
-      sql += " AND v.id IN (SELECT version FROM labels WHERE lookup = " + parameter + ")";
+      // Where v itself is of today, the index of labels leads the way.
+      sql += std::string(" AND ") + (paths_->today == nullptr ? "v.id" : kTodaysVersion) +
+             " IN (SELECT version FROM labels WHERE lookup = " + parameter + ")";
     }
     values.push_back(field != nullptr ? value : LabelLookup(bank, name, value));
     is_lookup.push_back(field == nullptr);
@@ -234,6 +246,18 @@ Result<std::vector<VersionSpan>> Catalog::VisibleVersions(const LabelFilter& fil
     MSA_ASSIGN_OR_RETURN(const bool row, rows.Step());
     if (!row) return versions;
     versions.push_back({rows.Int(0), rows.Int(1), rows.Int(2), rows.Int(3)});
+  }
+}
+
+Result<std::map<int64_t, int64_t>> Catalog::VisibleDocuments() {
+  MSA_ASSIGN_OR_RETURN(
+      Statement rows,
+      db_.Prepare(std::string("SELECT v.document, v.id FROM versions v WHERE") + kVisible));
+  std::map<int64_t, int64_t> visible;
+  while (true) {
+    MSA_ASSIGN_OR_RETURN(const bool row, rows.Step());
+    if (!row) return visible;
+    visible.emplace(rows.Int(0), rows.Int(1));
   }
 }
 

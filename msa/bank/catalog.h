@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -117,7 +118,7 @@ class Catalog {
   static Status Create(const std::string& path);
   // kDataLoss if it is no catalog, kUnimplemented if it is a newer one.
   static Result<Catalog> Open(const std::string& path, Access access);
-  Catalog() : path_(std::make_unique<const RevisionPath*>(nullptr)) {}
+  Catalog() : paths_(std::make_unique<Paths>()) {}
 
   Database& db() { return db_; }
 
@@ -127,10 +128,16 @@ class Catalog {
   Result<RevisionTotals> ReadTotals(int64_t revision);
 
   // Makes `path` the one that the SQL function on_path(revision) asks. Borrowed.
-  void SetPath(const RevisionPath* path) { *path_ = path; }
+  void SetPath(const RevisionPath* path) { paths_->shown = path; }
+  // The path of today, where SetPath's is another: labels are looked up by it. Null: it is the
+  // same.
+  void SetToday(const RevisionPath* path) { paths_->today = path; }
 
-  // Needs SetPath. Ascending by version, hence by passage.
+  // Needs SetPath and SetToday. Ascending by version, hence by passage. A label counts if the
+  // document's version of today has it, or if there is none today, its newest.
   Result<std::vector<VersionSpan>> VisibleVersions(const LabelFilter& filter, const BankId& bank);
+  // Needs SetPath. The visible version of each document.
+  Result<std::map<int64_t, int64_t>> VisibleDocuments();
   // The visible version of a document; nullopt if there is none.
   Result<std::optional<VersionRow>> FindVisible(DocId document);
   // The newest version of a document, visible or not.
@@ -168,10 +175,14 @@ class Catalog {
   Result<std::vector<ShardRow>> Shards();
 
  private:
+  struct Paths {
+    const RevisionPath* shown = nullptr;
+    const RevisionPath* today = nullptr;
+  };
   Result<std::optional<VersionRow>> OneVersion(Statement& statement);
 
-  // Referred to by the SQL function, so it must outlive the connection: declared first.
-  std::unique_ptr<const RevisionPath*> path_;
+  // Referred to by SQL functions, so it must outlive the connection: declared first.
+  std::unique_ptr<Paths> paths_;
   Database db_;
   Statement read_state_;
   Statement find_visible_;

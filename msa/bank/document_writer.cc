@@ -28,8 +28,7 @@ Status CheckDocument(const NewDocument& document) {
 
 DocumentWriter::Prepared::Prepared(const NewDocument& new_document)
     : document(new_document),
-      labels_json(LabelsJson(document.labels)),
-      text_hash(Blake2b(AsBytes(document.text))),
+      content{document.title, LabelsJson(document.labels), Blake2b(AsBytes(document.text))},
       totals{1, static_cast<int64_t>(document.passages.size()), 0,
              static_cast<int64_t>(document.text.size())} {
   for (const NewPassage& passage : document.passages) {
@@ -37,14 +36,9 @@ DocumentWriter::Prepared::Prepared(const NewDocument& new_document)
   }
 }
 
-bool DocumentWriter::Prepared::SameAs(const VersionRow& version) const {
-  return version.text_hash == text_hash && version.info.title == document.title &&
-         version.labels_json == labels_json;
-}
-
 CommittedFields DocumentWriter::Prepared::committed_fields() const {
   return {document.key,           document.title,      document.source_path,
-          document.source_sha256, document.media_type, labels_json};
+          document.source_sha256, document.media_type, content.labels_json};
 }
 
 Result<std::unique_ptr<DocumentWriter>> DocumentWriter::Create(WriteTransaction& transaction,
@@ -67,14 +61,13 @@ Status DocumentWriter::PrepareStatements() {
   return OkStatus();
 }
 
-Result<AddOutcome> DocumentWriter::Compare(const NewDocument& document) {
-  MSA_RETURN_IF_ERROR(CheckDocument(document));
+Result<AddOutcome> DocumentWriter::Compare(std::string_view key, const Content& content) {
   MSA_RETURN_IF_ERROR(revision_.Begin());
-  MSA_ASSIGN_OR_RETURN(const auto known, FindDocument(document.key));
+  MSA_ASSIGN_OR_RETURN(const auto known, FindDocument(key));
   if (!known) return AddOutcome::kAdded;
   MSA_ASSIGN_OR_RETURN(const auto current, transaction_.catalog().FindVisible(known->id));
   if (!current) return AddOutcome::kAdded;
-  return Prepared(document).SameAs(*current) ? AddOutcome::kUnchanged : AddOutcome::kReplaced;
+  return content.SameAs(*current) ? AddOutcome::kUnchanged : AddOutcome::kReplaced;
 }
 
 Result<DocumentWriter::Added> DocumentWriter::Add(const NewDocument& document) {
@@ -87,7 +80,7 @@ Result<DocumentWriter::Added> DocumentWriter::Add(const NewDocument& document) {
   Added added;
   if (known) {
     MSA_ASSIGN_OR_RETURN(current, catalog.FindVisible(known->id));
-    if (current && prepared.SameAs(*current)) return added;
+    if (current && prepared.content.SameAs(*current)) return added;
     if (current) {
       added.previous = current;
     } else {
@@ -104,7 +97,7 @@ Result<DocumentWriter::Added> DocumentWriter::Add(const NewDocument& document) {
   MSA_RETURN_IF_ERROR(IndexPassages(first_passage, document));
   MSA_RETURN_IF_ERROR(AppendChain(
       current ? ChainOperation::kReplace : ChainOperation::kAdd, known->number,
-      CommitToDocument(prepared.salt, prepared.committed_fields(), prepared.text_hash)));
+      CommitToDocument(prepared.salt, prepared.committed_fields(), prepared.content.text_hash)));
   ++pending_documents_;
   pending_text_bytes_ += prepared.totals.text_bytes;
   added.outcome = current ? AddOutcome::kReplaced : AddOutcome::kAdded;
@@ -188,8 +181,9 @@ Result<VersionId> DocumentWriter::InsertVersion(DocId id, const Prepared& prepar
                           .Bind(version.value, id.value, revision_.id(), state.next_passage,
                                 totals.passages, totals.tokens, totals.text_bytes, document.title,
                                 document.source_path, document.source_sha256, document.source_bytes,
-                                document.media_type, prepared.labels_json, revision_.unix_ms(),
-                                std::span<const std::byte>(prepared.text_hash),
+                                document.media_type, prepared.content.labels_json,
+                                revision_.unix_ms(),
+                                std::span<const std::byte>(prepared.content.text_hash),
                                 std::span<const std::byte>(prepared.salt), frame.file.value,
                                 frame.position, frame.length, static_cast<int64_t>(frame.checksum))
                           .Run());

@@ -30,8 +30,19 @@ class DocumentWriter {
   };
   // As BankWriter::Add.
   Result<Added> Add(const NewDocument& document);
+  // What makes a version differ from another of its document.
+  struct Content {
+    std::string_view title;
+    std::string labels_json;
+    Digest text_hash;
+
+    bool SameAs(const VersionRow& version) const {
+      return version.text_hash == text_hash && version.info.title == title &&
+             version.labels_json == labels_json;
+    }
+  };
   // As BankWriter::Compare.
-  Result<AddOutcome> Compare(const NewDocument& document);
+  Result<AddOutcome> Compare(std::string_view key, const Content& content);
   // As BankWriter::Remove.
   Result<bool> Remove(std::string_view key);
   // Syncs what was appended, records it, and finishes the index. The revision's row and the
@@ -53,12 +64,10 @@ class DocumentWriter {
   // A document, its version's fields and what identifies them.
   struct Prepared {
     explicit Prepared(const NewDocument& new_document);
-    bool SameAs(const VersionRow& version) const;
     CommittedFields committed_fields() const;
 
     const NewDocument& document;
-    std::string labels_json;
-    Digest text_hash;
+    Content content;
     RandomNumber salt{};
     RevisionTotals totals;
   };

@@ -5,12 +5,12 @@
 
 namespace msa {
 
-Result<EncodingId> LatentWriter::OpenEncoding(const EncodingInfo& encoding) {
+Result<LatentWriter::OpenedEncoding> LatentWriter::OpenEncoding(const EncodingInfo& encoding) {
   Catalog& catalog = transaction_.catalog();
   MSA_ASSIGN_OR_RETURN(const auto encodings, ReadEncodings(catalog));
   for (const EncodingInfo& known : encodings) {
     if (known.fingerprint != encoding.fingerprint) continue;
-    if (known.layout == encoding.layout) return known.id;
+    if (known.layout == encoding.layout) return OpenedEncoding{known.id};
     return FailedPrecondition("encoding " + encoding.fingerprint +
                               " is in the bank with other shapes or types of latents");
   }
@@ -26,7 +26,7 @@ Result<EncodingId> LatentWriter::OpenEncoding(const EncodingInfo& encoding) {
                                 DTypeName(layout.key_dtype), DTypeName(layout.latent_dtype),
                                 UnixMilliseconds())
                           .Run());
-  return id;
+  return OpenedEncoding{id, true};
 }
 
 Status LatentWriter::CheckPassages(EncodingId encoding, VersionId version, int64_t first_passage,

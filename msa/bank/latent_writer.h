@@ -18,8 +18,12 @@ class LatentWriter {
   LatentWriter(WriteTransaction& transaction, int64_t seal_bytes)
       : transaction_(transaction), seal_bytes_(seal_bytes) {}
 
-  // As BankWriter::OpenEncoding. Opens the transaction if it makes a row.
-  Result<EncodingId> OpenEncoding(const EncodingInfo& encoding);
+  struct OpenedEncoding {
+    EncodingId id;
+    bool is_new = false;  // a row of the open transaction
+  };
+  // As BankWriter::OpenEncoding.
+  Result<OpenedEncoding> OpenEncoding(const EncodingInfo& encoding);
   // As BankWriter::AddLatents.
   Status Add(EncodingId encoding, VersionId version, int64_t first_passage,
              const LatentBlock& block);

@@ -11,9 +11,6 @@
 
 namespace msa {
 
-// As revisions.kind stores them.
-enum class RevisionKind : int64_t { kWrite = 1, kRevert = 2, kErase = 3 };
-
 class RevisionWriter {
  public:
   // `author` empty: the name of the user who runs the program.

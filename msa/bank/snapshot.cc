@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include "msa/bank/history.h"
 #include "msa/bank/lexical_search.h"
 
 namespace msa {
@@ -20,18 +21,28 @@ std::optional<int64_t> ParseNumber(std::string_view text) {
 
 }  // namespace
 
-Result<std::shared_ptr<const BankSnapshot>> BankSnapshot::Create(std::shared_ptr<BankCore> core) {
+Result<std::shared_ptr<const BankSnapshot>> BankSnapshot::Create(std::shared_ptr<BankCore> core,
+                                                                 RevisionId at) {
   std::shared_ptr<BankSnapshot> snapshot(new BankSnapshot(std::move(core)));
   Catalog& catalog = *snapshot->core_->catalog;
   MSA_RETURN_IF_ERROR(catalog.db().Execute("BEGIN"));
-  auto state = catalog.ReadState();
-  auto path =
-      state.ok() ? catalog.ReadPath(state->head.revision) : Result<RevisionPath>(state.status());
+  const Status read = snapshot->ReadPaths(at);
   MSA_RETURN_IF_ERROR(catalog.db().Execute("COMMIT"));
-  if (!path.ok()) return path.status();
-  snapshot->state_ = *state;
-  snapshot->path_ = *std::move(path);
+  MSA_RETURN_IF_ERROR(read);
   return std::shared_ptr<const BankSnapshot>(snapshot);
+}
+
+Status BankSnapshot::ReadPaths(RevisionId at) {
+  Catalog& catalog = *core_->catalog;
+  MSA_ASSIGN_OR_RETURN(state_, catalog.ReadState());
+  MSA_ASSIGN_OR_RETURN(today_, catalog.ReadPath(state_.head.revision));
+  if (!at.valid() || at.value == state_.head.revision) {
+    path_ = today_;
+    return OkStatus();
+  }
+  MSA_RETURN_IF_ERROR(CheckRevision(state_, at.value));
+  MSA_ASSIGN_OR_RETURN(path_, catalog.ReadPath(at.value));
+  return OkStatus();
 }
 
 const VersionSpan* BankSnapshot::Visible::Find(int64_t version) const {
@@ -54,6 +65,7 @@ Result<std::shared_ptr<const BankSnapshot::Visible>> BankSnapshot::Matching(
   {
     const std::lock_guard lock(core_->catalog_mutex);
     core_->catalog->SetPath(&path_);
+    core_->catalog->SetToday(path_.last() == today_.last() ? nullptr : &today_);
     MSA_ASSIGN_OR_RETURN(visible->versions,
                          core_->catalog->VisibleVersions(filter, core_->identity.id));
   }
@@ -83,7 +95,7 @@ Result<BankStats> BankSnapshot::Stats() const {
   BankStats stats;
   const std::lock_guard lock(core_->catalog_mutex);
   Catalog& catalog = *core_->catalog;
-  MSA_ASSIGN_OR_RETURN(const RevisionTotals totals, catalog.ReadTotals(state_.head.revision));
+  MSA_ASSIGN_OR_RETURN(const RevisionTotals totals, catalog.ReadTotals(revision().value));
   stats.documents = totals.documents;
   stats.passages = totals.passages;
   stats.tokens = totals.tokens;
@@ -168,7 +180,7 @@ Result<VersionRow> BankSnapshot::VisibleVersion(VersionId version) const {
     MSA_ASSIGN_OR_RETURN(auto row, core_->catalog->FindVersion(version));
     if (row) return *std::move(row);
   }
-  return NotFound("revision " + std::to_string(state_.head.revision) + " has no document version " +
+  return NotFound("revision " + std::to_string(revision().value) + " has no document version " +
                   std::to_string(version.value));
 }
 
@@ -191,7 +203,7 @@ Result<Snapshot::PassageAddress> BankSnapshot::FindPassage(PassageId passage) co
     MSA_ASSIGN_OR_RETURN(row, core_->catalog->FindVersion(VersionId{version->version}));
   }
   if (!row) {
-    return NotFound("revision " + std::to_string(state_.head.revision) + " has no passage " +
+    return NotFound("revision " + std::to_string(revision().value) + " has no passage " +
                     std::to_string(passage.value));
   }
   MSA_ASSIGN_OR_RETURN(const auto content, core_->ReadContent(*row));

@@ -16,14 +16,15 @@ namespace msa {
 
 class BankSnapshot final : public Snapshot {
  public:
-  // Reads the state and path in one transaction of `core`'s connection. REQUIRES: its mutex is
-  // held.
-  static Result<std::shared_ptr<const BankSnapshot>> Create(std::shared_ptr<BankCore> core);
+  // Reads the state and path in one transaction of `core`'s connection. `at` not valid: the latest
+  // revision. REQUIRES: its mutex is held.
+  static Result<std::shared_ptr<const BankSnapshot>> Create(std::shared_ptr<BankCore> core,
+                                                            RevisionId at = {});
 
   // Of the catalog when the snapshot was made: changes with every commit, latents included.
   int64_t commit_number() const { return state_.head.commit_number; }
 
-  RevisionId revision() const override { return RevisionId{state_.head.revision}; }
+  RevisionId revision() const override { return RevisionId{path_.last()}; }
   Result<BankStats> Stats() const override;
   Result<std::vector<EncodingStats>> Encodings() const override;
   Status ForEachDocument(const LabelFilter& filter,
@@ -56,6 +57,7 @@ class BankSnapshot final : public Snapshot {
   };
 
   explicit BankSnapshot(std::shared_ptr<BankCore> core) : core_(std::move(core)) {}
+  Status ReadPaths(RevisionId at);
 
   Result<std::shared_ptr<const Visible>> All() const;
   // Not kept: a filter narrows the set for one request.
@@ -69,8 +71,9 @@ class BankSnapshot final : public Snapshot {
                                         int64_t index) const;
 
   const std::shared_ptr<BankCore> core_;
-  CatalogState state_;
-  RevisionPath path_;
+  CatalogState state_;  // of the catalog when the snapshot was made
+  RevisionPath path_;   // of the revision it shows
+  RevisionPath today_;  // of the latest one then
 
   mutable std::mutex mutex_;  // guards all_
   mutable std::shared_ptr<const Visible> all_;

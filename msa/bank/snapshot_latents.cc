@@ -269,7 +269,7 @@ Result<LatentBlock> BankSnapshot::ReadLatents(EncodingId encoding, PassageId pas
   MSA_ASSIGN_OR_RETURN(const auto visible, All());
   const VersionSpan* version = visible->FindByPassage(passage);
   if (version == nullptr) {
-    return NotFound("revision " + std::to_string(state_.head.revision) + " has no passage " +
+    return NotFound("revision " + std::to_string(revision().value) + " has no passage " +
                     std::to_string(passage.value));
   }
   for (int attempt = 1;; ++attempt) {

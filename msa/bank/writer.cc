@@ -40,9 +40,11 @@ Result<AddOutcome> Writer::Add(NewDocument document) {
   return added->outcome;
 }
 
-Result<AddOutcome> Writer::Compare(const NewDocument& document) {
+Result<AddOutcome> Writer::Compare(std::string_view key, std::string_view title,
+                                   std::string_view text,
+                                   const std::map<std::string, std::string>& labels) {
   MSA_RETURN_IF_ERROR(failed_);
-  return documents_->Compare(document);
+  return documents_->Compare(key, {title, LabelsJson(labels), Blake2b(AsBytes(text))});
 }
 
 Result<bool> Writer::Remove(std::string_view key) {
@@ -64,19 +66,33 @@ Result<RevisionId> Writer::Commit(std::string_view message) {
   return RevisionId{transaction_->state().head.revision};
 }
 
+Result<RevisionId> Writer::Revert(RevisionId revision, std::string_view message) {
+  MSA_RETURN_IF_ERROR(failed_);
+  if (pending_documents() > 0) {
+    return FailedPrecondition("commit the documents that were added before going back");
+  }
+  MSA_RETURN_IF_ERROR(Keep(latents_.Finish()));
+  const Status status = revision_.Revert(revision.value, message);
+  // Refused before anything was written.
+  if (status.code() == StatusCode::kNotFound) return status;
+  MSA_RETURN_IF_ERROR(Keep(status));
+  MSA_RETURN_IF_ERROR(Keep(transaction_->Commit()));
+  return RevisionId{transaction_->state().head.revision};
+}
+
 Result<EncodingId> Writer::OpenEncoding(const EncodingInfo& encoding) {
   MSA_RETURN_IF_ERROR(failed_);
-  auto id = latents_.OpenEncoding(encoding);
-  if (!id.ok()) {
+  const auto opened = latents_.OpenEncoding(encoding);
+  if (!opened.ok()) {
     // Other shapes under the same fingerprint: refused before anything was written.
-    if (id.status().code() == StatusCode::kFailedPrecondition) return id.status();
-    return Keep(id.status());
+    if (opened.status().code() == StatusCode::kFailedPrecondition) return opened.status();
+    return Keep(opened.status());
   }
-  // Pending documents wait for their own commit, and the new row with them.
-  if (transaction_->is_open() && pending_documents() == 0) {
+  // Pending documents and latents wait for their own commit, and the new row with them.
+  if (opened->is_new && pending_documents() == 0 && !latents_.has_pending()) {
     MSA_RETURN_IF_ERROR(Keep(transaction_->Commit()));
   }
-  return id;
+  return opened->id;
 }
 
 Status Writer::AddLatents(EncodingId encoding, VersionId version, int64_t first_passage,

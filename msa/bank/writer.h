@@ -20,12 +20,14 @@ class Writer final : public BankWriter {
                                                    int64_t seal_bytes = kSealBytes);
 
   Result<AddOutcome> Add(NewDocument document) override;
-  Result<AddOutcome> Compare(const NewDocument& document) override;
+  Result<AddOutcome> Compare(std::string_view key, std::string_view title, std::string_view text,
+                             const std::map<std::string, std::string>& labels) override;
   Result<bool> Remove(std::string_view key) override;
   int64_t pending_documents() const override { return documents_->pending_documents(); }
   int64_t pending_text_bytes() const override { return documents_->pending_text_bytes(); }
   int64_t reused_passages() const override { return reused_passages_; }
   Result<RevisionId> Commit(std::string_view message) override;
+  Result<RevisionId> Revert(RevisionId revision, std::string_view message) override;
   Result<EncodingId> OpenEncoding(const EncodingInfo& encoding) override;
   Status AddLatents(EncodingId encoding, VersionId version, int64_t first_passage,
                     const LatentBlock& block) override;
