@@ -7,6 +7,8 @@
 #include <mutex>
 #include <set>
 
+#include "msa/bank/audit.h"
+#include "msa/bank/certificate.h"
 #include "msa/bank/chain.h"
 #include "msa/bank/core.h"
 #include "msa/bank/head.h"
@@ -173,6 +175,12 @@ class BankImpl final : public Bank {
       return OkStatus();
     }));
     return changes;
+  }
+
+  Result<AuditReport> Audit(std::optional<std::string_view> anchor) override {
+    if (!anchor) return AuditBank(*core_, nullptr);
+    MSA_ASSIGN_OR_RETURN(const Certificate certificate, Certificate::Parse(*anchor));
+    return AuditBank(*core_, &certificate);
   }
 
   Result<std::unique_ptr<BankWriter>> StartWrite(WriteOptions options) override {

@@ -142,6 +142,15 @@ struct BankStats {
   std::map<std::string, int64_t> disk_bytes;
 };
 
+// What an audit found sound.
+struct AuditReport {
+  int64_t revisions = 0;
+  int64_t chain_entries = 0;
+  std::string chain_head;  // hex
+  int64_t erase_epoch = 0;
+  int64_t verified_bytes = 0;  // of packs, segments and lexical shards
+};
+
 struct EncodingStats {
   EncodingInfo info;
   int64_t encoded_passages = 0;  // visible ones with latents
@@ -257,6 +266,11 @@ class BankWriter {
   // kNotFound: there is no such revision. kFailedPrecondition: documents wait for Commit.
   virtual Result<RevisionId> Revert(RevisionId revision, std::string_view message) = 0;
 
+  // A certificate of the chain as it is now, as text, signed with the key of that file (made if
+  // absent; empty: DefaultSigningKeyPath). The chain names the key first, which is a commit unless
+  // it does already. kFailedPrecondition: documents wait for Commit, or the key lies in the bank.
+  virtual Result<std::string> Certify(const std::string& key_path) = 0;
+
   // The encoding of this fingerprint, made if absent; kFailedPrecondition if its layout differs.
   virtual Result<EncodingId> OpenEncoding(const EncodingInfo& encoding) = 0;
   // Latents of passages [first_passage, first_passage + block.chunks.size()) of a committed
@@ -302,6 +316,11 @@ class Bank {
   virtual Status Log(FunctionRef<bool(const RevisionInfo&)> on_revision) = 0;
   // What changes on the way from one revision to another, by document. kNotFound as At.
   virtual Result<std::vector<DocumentChange>> Diff(RevisionId from, RevisionId to) = 0;
+  // Recomputes what the chain commits to from the rows that are kept, and verifies every block of
+  // every file, and `head`. `anchor`: the text of a certificate that was signed earlier; the chain
+  // must continue from its head, which a chain alone cannot show of a bank that was rolled back
+  // whole. kDataLoss names the first thing that is wrong. Reads the whole bank.
+  virtual Result<AuditReport> Audit(std::optional<std::string_view> anchor = std::nullopt) = 0;
   // Takes the lock. kUnavailable: another writer holds it (its process id is named);
   // kFailedPrecondition: read-only. Removes what a crashed writer left beyond the committed
   // lengths.

@@ -316,6 +316,26 @@ Status Catalog::ForEachInRange(int64_t first, int64_t end,
   }
 }
 
+Status Catalog::ForEachVersion(FunctionRef<Status(const VersionRow&)> on_version) {
+  MSA_ASSIGN_OR_RETURN(Statement rows, db_.Prepare(std::string(kSelectVersion) + "ORDER BY v.id"));
+  while (true) {
+    MSA_ASSIGN_OR_RETURN(const bool row, rows.Step());
+    if (!row) return OkStatus();
+    MSA_RETURN_IF_ERROR(on_version(ReadVersion(rows)));
+  }
+}
+
+Status Catalog::ForEachInPack(FileId pack, FunctionRef<Status(const VersionRow&)> on_version) {
+  MSA_ASSIGN_OR_RETURN(Statement rows, db_.Prepare(std::string(kSelectVersion) +
+                                                   "WHERE v.file = ?1 ORDER BY v.position"));
+  rows.Bind(pack.value);
+  while (true) {
+    MSA_ASSIGN_OR_RETURN(const bool row, rows.Step());
+    if (!row) return OkStatus();
+    MSA_RETURN_IF_ERROR(on_version(ReadVersion(rows)));
+  }
+}
+
 Result<std::optional<DocId>> Catalog::FindDocument(std::string_view key, const BankId& bank) {
   MSA_ASSIGN_OR_RETURN(Statement statement,
                        db_.Prepare("SELECT id FROM documents WHERE lookup = ?1"));

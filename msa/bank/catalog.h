@@ -148,6 +148,10 @@ class Catalog {
   // Every version, visible or not, that has passages in [first, end), ascending.
   Status ForEachInRange(int64_t first, int64_t end,
                         FunctionRef<Status(const VersionRow&)> on_version);
+  // Every version, ascending.
+  Status ForEachVersion(FunctionRef<Status(const VersionRow&)> on_version);
+  // Those whose frames lie in one pack, in the order of their positions.
+  Status ForEachInPack(FileId pack, FunctionRef<Status(const VersionRow&)> on_version);
   Result<std::optional<DocId>> FindDocument(std::string_view key, const BankId& bank);
   // Up to `limit` visible versions whose key or title contains `part`, ignoring ASCII case.
   Result<std::vector<VersionRow>> FindByPart(std::string_view part, int64_t limit);

@@ -1,5 +1,8 @@
 #include "msa/bank/writer.h"
 
+#include <algorithm>
+#include <filesystem>
+
 #include "msa/bank/latent_reuse.h"
 
 namespace msa {
@@ -8,6 +11,13 @@ namespace {
 // The input's fault, found before anything was written.
 bool IsHarmless(StatusCode code) {
   return code == StatusCode::kInvalidArgument || code == StatusCode::kAlreadyExists;
+}
+
+bool LiesIn(const std::string& path, const std::string& folder) {
+  std::error_code ignored;
+  const auto inner = std::filesystem::weakly_canonical(path, ignored)
+                         .lexically_relative(std::filesystem::weakly_canonical(folder, ignored));
+  return !inner.empty() && *inner.begin() != "..";
 }
 
 }  // namespace
@@ -78,6 +88,50 @@ Result<RevisionId> Writer::Revert(RevisionId revision, std::string_view message)
   MSA_RETURN_IF_ERROR(Keep(status));
   MSA_RETURN_IF_ERROR(Keep(transaction_->Commit()));
   return RevisionId{transaction_->state().head.revision};
+}
+
+Status Writer::NameKey(const SigningKey& key) {
+  MSA_ASSIGN_OR_RETURN(
+      Statement newest,
+      transaction_->catalog().db().Prepare(
+          "SELECT commitment FROM chain WHERE operation = ?1 ORDER BY seq DESC LIMIT 1"));
+  MSA_ASSIGN_OR_RETURN(const bool row,
+                       newest.Bind(static_cast<int64_t>(ChainOperation::kSigningKey)).Step());
+  if (row && std::ranges::equal(newest.Blob(0), key.public_key())) return OkStatus();
+  newest.Reset();
+  MSA_RETURN_IF_ERROR(transaction_->Begin());
+  MSA_RETURN_IF_ERROR(transaction_->AppendChain(ChainOperation::kSigningKey,
+                                                transaction_->state().head.revision,
+                                                UnixMilliseconds(), {}, key.public_key()));
+  return transaction_->Commit();
+}
+
+Certificate Writer::Describe() const {
+  const Head& head = transaction_->state().head;
+  Certificate certificate;
+  certificate.bank = transaction_->core().identity.id;
+  certificate.issued_unix_ms = UnixMilliseconds();
+  certificate.chain_length = head.chain_length;
+  certificate.chain_head = head.chain_head;
+  certificate.erase_epoch = head.erase_epoch;
+  return certificate;
+}
+
+Result<std::string> Writer::Certify(const std::string& key_path) {
+  MSA_RETURN_IF_ERROR(failed_);
+  if (pending_documents() > 0 || latents_.has_pending()) {
+    return FailedPrecondition("commit what was added before signing");
+  }
+  const std::string path = key_path.empty() ? DefaultSigningKeyPath() : key_path;
+  if (LiesIn(path, transaction_->core().layout.root)) {
+    return FailedPrecondition(path +
+                              " lies in the bank; who can change the bank could sign for it");
+  }
+  MSA_ASSIGN_OR_RETURN(const SigningKey key, SigningKey::LoadOrCreate(path));
+  MSA_RETURN_IF_ERROR(Keep(NameKey(key)));
+  Certificate certificate = Describe();
+  certificate.SignWith(key);
+  return certificate.Serialize();
 }
 
 Result<EncodingId> Writer::OpenEncoding(const EncodingInfo& encoding) {

@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "msa/bank/bank.h"
+#include "msa/bank/certificate.h"
 #include "msa/bank/document_writer.h"
 #include "msa/bank/latent_writer.h"
 #include "msa/bank/revision_writer.h"
@@ -28,6 +29,7 @@ class Writer final : public BankWriter {
   int64_t reused_passages() const override { return reused_passages_; }
   Result<RevisionId> Commit(std::string_view message) override;
   Result<RevisionId> Revert(RevisionId revision, std::string_view message) override;
+  Result<std::string> Certify(const std::string& key_path) override;
   Result<EncodingId> OpenEncoding(const EncodingInfo& encoding) override;
   Status AddLatents(EncodingId encoding, VersionId version, int64_t first_passage,
                     const LatentBlock& block) override;
@@ -38,6 +40,10 @@ class Writer final : public BankWriter {
       : transaction_(std::move(transaction)),
         revision_(*transaction_, std::move(options.author)),
         latents_(*transaction_, seal_bytes) {}
+
+  // Makes the chain name a key, unless the newest it names is that.
+  Status NameKey(const SigningKey& key);
+  Certificate Describe() const;
 
   // Remembers a failure that may have left half of an operation in the transaction: from then on
   // every call returns it, and nothing more is committed.
