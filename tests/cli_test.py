@@ -142,6 +142,38 @@ def test_encode_makes_up_for_no_encode(command, files, tmp_path):
     assert command.json("encode", bank)[0]["encoded_passages"] == 0
 
 
+# --- remove and sync ---
+
+
+def test_remove_takes_documents_out_of_the_newest_revision(command, files, tmp_path):
+    bank = tmp_path / "bank"
+    command("add", bank, files / "heron.txt", files / "rows.jsonl", "--no-encode")
+    report = command.json("remove", bank, "heron", "--author", "Ana", "--message", "no birds")[0]
+    assert [pathlib.Path(key).name for key in report["removed"]] == ["heron.txt"] and report["revision"] == 2
+    assert command.json("remove", bank, "--where", "town=Lund")[0]["removed"] == ["row-one"]
+    assert [document["document"] for document in command.json("list", bank)] == ["row-two"]
+    assert "heron" in command("remove", bank, "heron", status=FAILED).stderr
+    assert "--where" in command("remove", bank, status=FAILED).stderr
+
+
+def test_sync_follows_a_folder(command, tmp_path):
+    bank, folder = tmp_path / "bank", tmp_path / "folder"
+    folder.mkdir()
+    (folder / "keep.txt").write_text("The harbour is closed in winter.")
+    (folder / "gone.txt").write_text("The mill grinds rye.")
+    assert "msa add" in command("sync", bank, folder, "--dry-run", status=FAILED).stderr
+    command("sync", bank, folder, "--no-encode")
+    (folder / "gone.txt").unlink()
+    (folder / "new.txt").write_text("The quarry yields slate.")
+    dry = command.json("sync", bank, folder, "--dry-run")[0]
+    changes = [(pathlib.Path(c["document"]).name, c["change"]) for c in dry["changes"]]
+    assert changes == [("new.txt", "added"), ("gone.txt", "removed")] and dry["revision"] == 1
+    report = command.json("sync", bank, folder, "--no-encode")[0]
+    assert report["changes"] == dry["changes"] and report["revision"] == 2 and report["unchanged"] == 1
+    assert command.json("sync", bank, folder)[0]["changes"] == []
+    assert len(command.json("list", bank)) == 2
+
+
 # --- search ---
 
 

@@ -107,6 +107,14 @@ void CommonOptions::AddWhere(CLI::App& command) {
       ->allow_extra_args(false);
 }
 
+void CommonOptions::AddWriting(CLI::App& command) {
+  command
+      .add_option("--author", engine.author,
+                  "Who makes the revision (default: the name of the user)")
+      ->group("Revision");
+  command.add_option("--message", engine.message, "Why it is made")->group("Revision");
+}
+
 Result<EngineOptions> CommonOptions::Engine() const {
   EngineOptions options = engine;
   for (const WeightMode mode :
@@ -189,6 +197,23 @@ std::string Snippet(std::string_view text, size_t width) {
     line += c;
   }
   return line;
+}
+
+void PrintAdded(const AddReport& report) {
+  std::printf(
+      "%lld added, %lld replaced, %lld unchanged, %zu failed; %lld passages, %s tokens; revision "
+      "%lld\n",
+      static_cast<long long>(report.added), static_cast<long long>(report.replaced),
+      static_cast<long long>(report.unchanged), report.failures.size(),
+      static_cast<long long>(report.passages),
+      HumanCount(static_cast<double>(report.tokens)).c_str(),
+      static_cast<long long>(report.revision.value));
+}
+
+void PrintFailures(const std::vector<LoadFailure>& failures) {
+  for (const LoadFailure& failure : failures) {
+    std::fprintf(stderr, "msa: %s: %s\n", failure.path.c_str(), failure.reason.message().c_str());
+  }
 }
 
 std::string UnencodedNote(const std::string& bank, int64_t passages) {

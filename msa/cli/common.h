@@ -35,6 +35,7 @@ struct CommonOptions {
   void AddModel(CLI::App& command);
   void AddMemory(CLI::App& command);  // shapes of a new bank
   void AddWhere(CLI::App& command);
+  void AddWriting(CLI::App& command);  // who writes a revision, and why
 
   // Engine options with what the flags say; the interrupt flag is wired in.
   Result<EngineOptions> Engine() const;
@@ -66,11 +67,16 @@ const std::atomic<bool>& InterruptFlag();
 std::string DescribePlace(const Retrieved& result);
 // The text on one line, at most `width` bytes, cut at a character.
 std::string Snippet(std::string_view text, size_t width);
+// What one addition did, for people: "3 added, 0 replaced, …". Names failures on standard error.
+void PrintAdded(const AddReport& report);
+void PrintFailures(const std::vector<LoadFailure>& failures);
 // "note: 12 passages have no latents yet; run: msa encode BANK", or nothing.
 std::string UnencodedNote(const std::string& bank, int64_t passages);
 
 // One function a subcommand: declares it on `app`; its callback sets *exit_status.
 void DeclareAdd(CLI::App& app, int* exit_status);
+void DeclareSync(CLI::App& app, int* exit_status);
+void DeclareRemove(CLI::App& app, int* exit_status);
 void DeclareEncode(CLI::App& app, int* exit_status);
 void DeclareSearch(CLI::App& app, int* exit_status);
 void DeclareAsk(CLI::App& app, int* exit_status);

@@ -16,6 +16,8 @@ int main(int argc, char** argv) {
       "130 interrupted. `msa COMMAND --help` describes a command.");
   int exit_status = kDone;
   DeclareAdd(app, &exit_status);
+  DeclareSync(app, &exit_status);
+  DeclareRemove(app, &exit_status);
   DeclareEncode(app, &exit_status);
   DeclareSearch(app, &exit_status);
   DeclareAsk(app, &exit_status);

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "msa/bank/bank.h"
+#include "msa/base/function_ref.h"
 #include "msa/base/progress.h"
 #include "msa/base/status.h"
 #include "msa/model/memory_model.h"
@@ -32,6 +33,8 @@ struct EngineOptions {
   std::string chat_family;  // overrides what the model's template says; empty: recognise it
   LoadModelOptions load;
   MemoryConfig memory;  // for a bank without an encoding; else the bank's own configuration holds
+  std::string author;   // of revisions; empty: the name of the user who runs the program
+  std::string message;  // of revisions; empty: what was done, in a word
   ProgressMode progress = ProgressMode::kAuto;
   const std::atomic<bool>* cancelled = nullptr;  // polled; set by Ctrl-C
 };
@@ -51,11 +54,29 @@ struct AddReport {
   int64_t tokens = 0;
   std::vector<LoadFailure> failures;
   RevisionId revision;
+  int64_t reused_passages = 0;  // that kept the latents of the version before
   int64_t encoded_passages = 0;
   int64_t unencoded_passages = 0;  // left for `msa encode`
   bool cancelled = false;
   double add_seconds = 0;
   double encode_seconds = 0;
+};
+
+struct SyncOptions {
+  bool dry_run = false;  // say what would change, and change nothing
+  bool encode = true;
+  LoadOptions load;
+};
+
+struct SyncReport {
+  AddReport add;
+  std::vector<DocumentChange>
+      changes;  // additions and replacements as they were met, removals last
+};
+
+struct RemoveReport {
+  std::vector<std::string> removed;  // keys
+  RevisionId revision;
 };
 
 struct EncodeReport {
@@ -162,6 +183,15 @@ class Engine {
   // then latents. A file that fails is reported and the others go on. Cancelled: what is committed
   // stays, the rest is dropped.
   Result<AddReport> Add(const std::vector<std::string>& paths, const AddOptions& options);
+  // Makes the bank follow a folder, in one revision: what is new in it is added, what changed
+  // replaced, and documents whose files lay in it and are gone are removed. A file or folder that
+  // cannot be read keeps its documents and is reported. Cancelled: nothing changes. kNotFound: no
+  // such folder.
+  Result<SyncReport> Sync(const std::string& folder, const SyncOptions& options);
+  // Removes the documents named (as Snapshot::FindDocument takes names) and those that match
+  // `where`, unless that is empty; all or none, in one revision. kNotFound names the first that is
+  // not there.
+  Result<RemoveReport> Remove(const std::vector<std::string>& documents, const LabelFilter& where);
   // Computes the latents that are missing.
   Result<EncodeReport> Encode();
 
@@ -185,6 +215,19 @@ class Engine {
   // The encoding of the loaded model; kFailedPrecondition if the bank has others only.
   Result<EncodingId> FindEncoding(const Snapshot& snapshot);
   Result<EncodingInfo> DescribeEncoding();
+  Result<std::unique_ptr<BankWriter>> StartWrite();
+  // The message of a revision, "add" if the options give none.
+  std::string Message(std::string_view what) const;
+  // The encoding of the loaded model in the bank, made if it has none yet.
+  Result<EncodingId> OpenEncoding(BankWriter& writer);
+  // Adds what `paths` hold to the revision in the making, or with `dry_run` only compares it.
+  // `on_document` sees each key and its outcome; an error of it ends the addition.
+  Status AddDocuments(BankWriter& writer, const std::vector<std::string>& paths,
+                      const LoadOptions& load, bool dry_run,
+                      FunctionRef<Status(const std::string& key, AddOutcome)> on_document,
+                      AddReport* report);
+  // Computes latents, unless that was not wanted or the user stopped it, and finishes the report.
+  Status FinishAdd(BankWriter& writer, bool encode, AddReport* report);
   Result<EncodeReport> EncodeMissing(BankWriter& writer, EncodingId encoding);
   Result<ChatFamily> Family();
   // The adapter's file; empty: none.

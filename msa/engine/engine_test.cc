@@ -241,6 +241,79 @@ TEST_F(EngineTest, EmptyBankSaysWhatToDo) {
   EXPECT_THAT(found.status().message(), testing::HasSubstr("msa add"));
 }
 
+TEST_F(EngineTest, OnlyChangedPassagesAreEncoded) {
+  std::string text;
+  for (int i = 0; i < 400; ++i) text += "Sentence " + std::to_string(i) + " is of the old text. ";
+  Write("long.txt", text);
+  auto engine = Engine::OpenOrCreate(BankPath(), Quiet());
+  ASSERT_TRUE(engine.ok());
+  const auto first = (*engine)->Add({Docs()}, {});
+  ASSERT_TRUE(first.ok()) << first.status();
+  // Passages are cut from the front, so a change at the end leaves those before as they were.
+  Write("long.txt", text + "One more sentence.");
+  const auto second = (*engine)->Add({Docs()}, {});
+  ASSERT_TRUE(second.ok()) << second.status();
+  EXPECT_EQ(second->replaced, 1);
+  EXPECT_EQ(second->reused_passages + second->encoded_passages, second->passages);
+  EXPECT_GE(second->encoded_passages, 1);
+  EXPECT_LE(second->encoded_passages, 2);
+  EXPECT_GT(second->passages, 10);
+  EXPECT_EQ(second->unencoded_passages, 0);
+}
+
+TEST_F(EngineTest, SyncFollowsAFolderInOneRevision) {
+  const auto engine = MakeBank();
+  const int64_t before = (*engine->bank().Latest())->revision().value;
+  Write("new.txt", "A compass points north.");
+  Write("tea.txt", "White tea is steeped at 75 degrees.");
+  fs::remove(folder_ / "docs" / "bridge.md");
+  Write("lighthouse.txt", "");  // cannot be read: its document stays
+  const auto dry = engine->Sync(Docs(), {.dry_run = true});
+  ASSERT_TRUE(dry.ok()) << dry.status();
+  EXPECT_EQ(dry->add.revision.value, before);
+  EXPECT_EQ((*engine->bank().Latest())->revision().value, before);
+
+  const auto report = engine->Sync(Docs(), {});
+  ASSERT_TRUE(report.ok()) << report.status();
+  const std::string docs = fs::canonical(Docs()).string();
+  EXPECT_THAT(report->changes,
+              testing::ElementsAre(DocumentChange{docs + "/new.txt", ChangeKind::kAdded},
+                                   DocumentChange{docs + "/tea.txt", ChangeKind::kReplaced},
+                                   DocumentChange{docs + "/bridge.md", ChangeKind::kRemoved}));
+  EXPECT_EQ(dry->changes, report->changes);
+  EXPECT_EQ(report->add.failures.size(), 1u);
+  EXPECT_EQ(report->add.revision.value, before + 1);
+  EXPECT_EQ(report->add.unencoded_passages, 0);
+  EXPECT_TRUE((*engine->bank().Latest())->FindDocument("lighthouse").ok());
+  EXPECT_FALSE((*engine->bank().Latest())->FindDocument("bridge").ok());
+
+  const auto again = engine->Sync(Docs(), {});
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_TRUE(again->changes.empty());
+  EXPECT_EQ(again->add.revision.value, before + 1);
+}
+
+TEST_F(EngineTest, SyncLeavesWhatCameFromElsewhere) {
+  const auto engine = MakeBank();
+  fs::create_directories(folder_ / "docs2");
+  std::ofstream(folder_ / "docs2" / "other.txt") << "Another folder.";
+  const auto report = engine->Sync((folder_ / "docs2").string(), {.encode = false});
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_EQ(report->changes.size(), 1u);
+  EXPECT_EQ((*engine->bank().Latest())->Stats()->documents, 4);
+  EXPECT_EQ(engine->Sync((folder_ / "absent").string(), {}).status().code(), StatusCode::kNotFound);
+}
+
+TEST_F(EngineTest, RemoveTakesAllOrNone) {
+  const auto engine = MakeBank();
+  EXPECT_EQ(engine->Remove({"tea", "absent"}, {}).status().code(), StatusCode::kNotFound);
+  EXPECT_EQ((*engine->bank().Latest())->Stats()->documents, 3);
+  const auto report = engine->Remove({"tea"}, {{"title", "tea"}});
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_EQ(report->removed.size(), 1u);
+  EXPECT_EQ((*engine->bank().Latest())->Stats()->documents, 2);
+}
+
 TEST_F(EngineTest, CancelledAddLeavesASoundBank) {
   std::atomic<bool> cancelled = true;
   EngineOptions options = Quiet();

@@ -59,6 +59,7 @@ Json ToJson(const AddReport& report) {
                {"revision", report.revision.value},
                {"passages", report.passages},
                {"tokens", report.tokens},
+               {"reused_passages", report.reused_passages},
                {"encoded_passages", report.encoded_passages},
                {"unencoded_passages", report.unencoded_passages},
                {"cancelled", report.cancelled},
@@ -67,6 +68,21 @@ Json ToJson(const AddReport& report) {
     json["failed"].push_back({{"path", failure.path}, {"reason", failure.reason.message()}});
   }
   return json;
+}
+
+Json ToJson(const DocumentChange& change) {
+  return {{"document", change.key}, {"change", ChangeName(change.change)}};
+}
+
+Json ToJson(const SyncReport& report) {
+  Json json = ToJson(report.add);
+  json["changes"] = Json::array();
+  for (const DocumentChange& change : report.changes) json["changes"].push_back(ToJson(change));
+  return json;
+}
+
+Json ToJson(const RemoveReport& report) {
+  return {{"removed", report.removed}, {"revision", report.revision.value}};
 }
 
 Json ToJson(const EncodeReport& report) {

@@ -12,6 +12,9 @@ nlohmann::ordered_json ToJson(const Counters& counters);
 nlohmann::ordered_json ToJson(const SearchResponse& response);
 nlohmann::ordered_json ToJson(const AskResponse& response);
 nlohmann::ordered_json ToJson(const AddReport& report);
+nlohmann::ordered_json ToJson(const DocumentChange& change);
+nlohmann::ordered_json ToJson(const SyncReport& report);
+nlohmann::ordered_json ToJson(const RemoveReport& report);
 nlohmann::ordered_json ToJson(const EncodeReport& report);
 nlohmann::ordered_json ToJson(const DocumentInfo& document);
 
