@@ -15,6 +15,7 @@
 #include "msa/bank/history.h"
 #include "msa/bank/layout.h"
 #include "msa/bank/snapshot.h"
+#include "msa/bank/verify_erased.h"
 #include "msa/bank/writer.h"
 
 namespace msa {
@@ -125,6 +126,7 @@ std::string_view ChangeName(ChangeKind change) {
     case ChangeKind::kAdded: return "added";
     case ChangeKind::kReplaced: return "replaced";
     case ChangeKind::kRemoved: return "removed";
+    case ChangeKind::kErased: return "erased";
   }
   MSA_CHECK(false);
 }
@@ -133,7 +135,13 @@ namespace {
 
 class BankImpl final : public Bank {
  public:
-  explicit BankImpl(std::shared_ptr<BankCore> core) : core_(std::move(core)) {}
+  explicit BankImpl(std::shared_ptr<BankCore> core) : core_(std::move(core)) {
+    core_->SetDropLatest([this] {
+      const std::lock_guard lock(latest_mutex_);
+      latest_.reset();
+    });
+  }
+  ~BankImpl() override { core_->SetDropLatest(nullptr); }
 
   const std::string& path() const override { return core_->layout.root; }
   const BankOptions& options() const override { return core_->identity.options; }
@@ -141,23 +149,19 @@ class BankImpl final : public Bank {
 
   Result<std::shared_ptr<const Snapshot>> Latest() override {
     const std::lock_guard latest_lock(latest_mutex_);
-    const std::lock_guard lock(core_->catalog_mutex);
-    MSA_RETURN_IF_ERROR(LeaveImmutable());
-    if (latest_ != nullptr) {
-      MSA_ASSIGN_OR_RETURN(const CatalogState state, core_->catalog->ReadState());
-      if (state.head.commit_number == latest_->commit_number()) {
-        return std::shared_ptr<const Snapshot>(latest_);
-      }
-    }
-    core_->files.CloseTails();
-    MSA_ASSIGN_OR_RETURN(latest_, BankSnapshot::Create(core_));
+    MSA_RETURN_IF_ERROR(RenewLatest());
+    core_->NoteEpoch(latest_->erase_epoch());
     return std::shared_ptr<const Snapshot>(latest_);
   }
 
   Result<std::shared_ptr<const Snapshot>> At(RevisionId revision) override {
-    const std::lock_guard lock(core_->catalog_mutex);
-    MSA_RETURN_IF_ERROR(LeaveImmutable());
-    MSA_ASSIGN_OR_RETURN(auto snapshot, BankSnapshot::Create(core_, revision));
+    std::shared_ptr<const BankSnapshot> snapshot;
+    {
+      const std::lock_guard lock(core_->catalog_mutex);
+      MSA_RETURN_IF_ERROR(LeaveImmutable());
+      MSA_ASSIGN_OR_RETURN(snapshot, BankSnapshot::Create(core_, revision));
+    }
+    core_->NoteEpoch(snapshot->erase_epoch());
     return std::shared_ptr<const Snapshot>(std::move(snapshot));
   }
 
@@ -183,6 +187,12 @@ class BankImpl final : public Bank {
     return AuditBank(*core_, &certificate);
   }
 
+  Result<ErasureProof> VerifyErased(std::string_view certificate,
+                                    std::optional<std::string_view> content) override {
+    MSA_ASSIGN_OR_RETURN(const Certificate parsed, Certificate::Parse(certificate));
+    return VerifyErasure(*core_, parsed, content);
+  }
+
   Result<std::unique_ptr<BankWriter>> StartWrite(WriteOptions options) override {
     if (core_->read_only) {
       return FailedPrecondition(core_->layout.root + " cannot be written; it is open for reading");
@@ -191,6 +201,19 @@ class BankImpl final : public Bank {
   }
 
  private:
+  // REQUIRES: latest_mutex_ is held.
+  Status RenewLatest() {
+    const std::lock_guard lock(core_->catalog_mutex);
+    MSA_RETURN_IF_ERROR(LeaveImmutable());
+    if (latest_ != nullptr) {
+      MSA_ASSIGN_OR_RETURN(const CatalogState state, core_->catalog->ReadState());
+      if (state.head.commit_number == latest_->commit_number()) return OkStatus();
+    }
+    core_->files.CloseTails();
+    MSA_ASSIGN_OR_RETURN(latest_, BankSnapshot::Create(core_));
+    return OkStatus();
+  }
+
   // Everything that `read` asks the catalog is of one moment.
   Status InTransaction(FunctionRef<Status(const CatalogState&)> read) {
     const std::lock_guard lock(core_->catalog_mutex);
@@ -274,9 +297,7 @@ Result<std::shared_ptr<BankCore>> OpenCore(const std::string& path, FileSystem& 
   core->catalog = *std::move(catalog);
   MSA_ASSIGN_OR_RETURN(const CatalogState state, core->catalog->ReadState());
   MSA_RETURN_IF_ERROR(CheckAgainstHead(path, state.head, head));
-  if (core->reader_record.held()) {
-    MSA_RETURN_IF_ERROR(core->reader_record.ConfirmEpoch(state.head.erase_epoch));
-  }
+  core->NoteEpoch(state.head.erase_epoch);
   MSA_RETURN_IF_ERROR(VerifyFiles(*core));
   return core;
 }

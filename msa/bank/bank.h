@@ -157,13 +157,17 @@ struct EncodingStats {
   int64_t latents = 0;
 };
 
-// One revision, unchanged for as long as the object lives, whatever is written meanwhile.
-// Thread-safe.
+// One revision, unchanged for as long as the object lives, whatever is written meanwhile, until
+// documents are erased. Thread-safe.
 class Snapshot {
  public:
   virtual ~Snapshot() = default;
 
   virtual RevisionId revision() const = 0;
+  // kUnavailable if documents were erased since the snapshot was taken. All that reads text or
+  // latents fails likewise then; what was read before must not be used. Ask at the end of a
+  // request.
+  virtual Status CheckErasures() const = 0;
   virtual Result<BankStats> Stats() const = 0;
   virtual Result<std::vector<EncodingStats>> Encodings() const = 0;
 
@@ -208,13 +212,13 @@ class Snapshot {
   virtual Result<std::vector<PassageId>> MatchingPassages(const LabelFilter& filter) const = 0;
 };
 
-enum class ChangeKind { kAdded, kReplaced, kRemoved };
+enum class ChangeKind { kAdded, kReplaced, kRemoved, kErased };
 // "added", "replaced", …
 std::string_view ChangeName(ChangeKind change);
 
 // What became of one document.
 struct DocumentChange {
-  std::string key;
+  std::string key;  // of an erased document its number in the chain, hex
   ChangeKind change = ChangeKind::kAdded;
   friend bool operator==(const DocumentChange&, const DocumentChange&) = default;
 };
@@ -235,7 +239,30 @@ struct RevisionInfo {
   std::vector<DocumentChange> changes;
 };
 
-enum class AddOutcome { kAdded, kReplaced, kUnchanged };
+// kErased: the document was erased from this bank and is not readmitted, so it was left out.
+enum class AddOutcome { kAdded, kReplaced, kUnchanged, kErased };
+
+struct EraseRequest {
+  // Ids, keys, or unique parts of keys or titles, of documents of any revision.
+  std::vector<std::string> documents;
+  // Unless empty: documents of which any version matches.
+  LabelFilter where;
+};
+
+struct EraseReport {
+  std::vector<std::string> numbers;  // of the documents in the chain, hex; what a certificate names
+  RevisionId revision;
+  // Empty: done, nothing is left. Otherwise nothing answers with the documents any more, but this
+  // still holds some of them: erase again, or write anything, when it has let go.
+  std::string waits_for;
+};
+
+// What verifying a certificate of erasure showed.
+struct ErasureProof {
+  int64_t documents = 0;
+  int64_t chain_entries = 0;
+  std::vector<std::string> sharing;  // keys of documents that share text with the content given
+};
 
 // Holds the bank's lock. Nothing is visible to anyone before Commit; dropping the object drops what
 // was not committed. One thread.
@@ -268,8 +295,17 @@ class BankWriter {
 
   // A certificate of the chain as it is now, as text, signed with the key of that file (made if
   // absent; empty: DefaultSigningKeyPath). The chain names the key first, which is a commit unless
-  // it does already. kFailedPrecondition: documents wait for Commit, or the key lies in the bank.
-  virtual Result<std::string> Certify(const std::string& key_path) = 0;
+  // it does already. With `erased`, EraseReport::numbers, it certifies that those are erased.
+  // kFailedPrecondition: documents wait for Commit, an erasure is not done, or the key lies in the
+  // bank.
+  virtual Result<std::string> Certify(const std::string& key_path,
+                                      const std::vector<std::string>& erased = {}) = 0;
+
+  // Erases documents with all their versions: text, tokens, latents, index, names and labels. From
+  // its first commit nothing answers with them; then their bytes are overwritten. A request that
+  // names nothing goes on with an erasure that had to wait. Their keys are remembered as hashes, so
+  // that Add refuses them. kNotFound names what is not there; then nothing is erased.
+  virtual Result<EraseReport> Erase(const EraseRequest& request, std::string_view message) = 0;
 
   // The encoding of this fingerprint, made if absent; kFailedPrecondition if its layout differs.
   virtual Result<EncodingId> OpenEncoding(const EncodingInfo& encoding) = 0;
@@ -283,7 +319,8 @@ class BankWriter {
 
 // Of one writer.
 struct WriteOptions {
-  std::string author;  // of its revisions; empty: the name of the user who runs the program
+  std::string author;    // of its revisions; empty: the name of the user who runs the program
+  bool readmit = false;  // erased documents may be added again
 };
 
 struct BankOptions {
@@ -321,9 +358,15 @@ class Bank {
   // must continue from its head, which a chain alone cannot show of a bank that was rolled back
   // whole. kDataLoss names the first thing that is wrong. Reads the whole bank.
   virtual Result<AuditReport> Audit(std::optional<std::string_view> anchor = std::nullopt) = 0;
-  // Takes the lock. kUnavailable: another writer holds it (its process id is named);
-  // kFailedPrecondition: read-only. Removes what a crashed writer left beyond the committed
-  // lengths.
+  // Whether the bank still is what a certificate of erasure says, given as text: an audit; no row,
+  // key, latent, token or posting of those documents; every byte of the folder belongs to something
+  // else. `content`: also names documents that share eight words in a row with it. kDataLoss names
+  // what is not so. Copies that somebody made are outside of it.
+  virtual Result<ErasureProof> VerifyErased(
+      std::string_view certificate, std::optional<std::string_view> content = std::nullopt) = 0;
+  // Takes the lock, and goes on with an erasure that waits. kUnavailable: another writer holds it
+  // (its process id is named); kFailedPrecondition: read-only. Removes what a crashed writer left
+  // beyond the committed lengths.
   virtual Result<std::unique_ptr<BankWriter>> StartWrite(WriteOptions options = {}) = 0;
 };
 

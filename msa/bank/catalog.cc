@@ -101,6 +101,39 @@ const char* OwnField(std::string_view name) {
   return nullptr;
 }
 
+// The conditions of a filter on versions v, each " AND …". Labels are looked up for the version
+// that the expression `labelled` names; where that is v.id, the index of labels leads the way.
+class FilterSql {
+ public:
+  FilterSql(const LabelFilter& filter, const BankId& bank, std::string_view labelled) {
+    for (const auto& [name, value] : filter) {
+      const char* field = OwnField(name);
+      const std::string parameter = "?" + std::to_string(values_.size() + 1);
+      if (field != nullptr) {
+        sql_ += std::string(" AND ") + field + " = " + parameter;
+      } else {
+        sql_.append(" AND ").append(labelled);
+        sql_ += " IN (SELECT version FROM labels WHERE lookup = " + parameter + ")";
+      }
+      values_.push_back(field != nullptr ? value : LabelLookup(bank, name, value));
+      is_lookup_.push_back(field == nullptr);
+    }
+  }
+
+  const std::string& sql() const { return sql_; }
+  // The values are borrowed.
+  void Bind(Statement* rows) const {
+    for (size_t i = 0; i < values_.size(); ++i) rows->BindAt(i + 1, values_[i], is_lookup_[i]);
+  }
+
+ private:
+  std::string sql_;
+  std::vector<std::string> values_;
+  std::vector<bool> is_lookup_;
+};
+
+constexpr int64_t kCandidatesListed = 6;
+
 }  // namespace
 
 RevisionPath RevisionPath::Extended() const {
@@ -223,24 +256,10 @@ Result<std::vector<VersionSpan>> Catalog::VisibleVersions(const LabelFilter& fil
   std::string sql =
       "SELECT v.id, v.first_passage, v.num_passages, v.num_tokens FROM versions v WHERE";
   sql += kVisible;
-  std::vector<std::string> values;
-  std::vector<bool> is_lookup;
-  for (const auto& [name, value] : filter) {
-    const char* field = OwnField(name);
-    const std::string parameter = "?" + std::to_string(values.size() + 1);
-    if (field != nullptr) {
-      sql += std::string(" AND ") + field + " = " + parameter;
-    } else {
-      // Where v itself is of today, the index of labels leads the way.
-      sql += std::string(" AND ") + (paths_->today == nullptr ? "v.id" : kTodaysVersion) +
-             " IN (SELECT version FROM labels WHERE lookup = " + parameter + ")";
-    }
-    values.push_back(field != nullptr ? value : LabelLookup(bank, name, value));
-    is_lookup.push_back(field == nullptr);
-  }
-  sql += " ORDER BY v.id";
+  const FilterSql conditions(filter, bank, paths_->today == nullptr ? "v.id" : kTodaysVersion);
+  sql += conditions.sql() + " ORDER BY v.id";
   MSA_ASSIGN_OR_RETURN(Statement rows, db_.Prepare(sql));
-  for (size_t i = 0; i < values.size(); ++i) rows.BindAt(i + 1, values[i], is_lookup[i]);
+  conditions.Bind(&rows);
   std::vector<VersionSpan> versions;
   while (true) {
     MSA_ASSIGN_OR_RETURN(const bool row, rows.Step());
@@ -357,6 +376,51 @@ Result<std::vector<VersionRow>> Catalog::FindByPart(std::string_view part, int64
     MSA_ASSIGN_OR_RETURN(const bool row, statement.Step());
     if (!row) return versions;
     versions.push_back(ReadVersion(statement));
+  }
+}
+
+Result<DocId> Catalog::FindEver(std::string_view name, const BankId& bank) {
+  if (name.empty()) return InvalidArgument("a document's name must not be empty");
+  const std::string lookup = KeyLookup(bank, name);
+  MSA_ASSIGN_OR_RETURN(
+      Statement exact,
+      db_.Prepare("SELECT id FROM documents WHERE lookup = ?1 UNION ALL"
+                  " SELECT id FROM documents WHERE CAST(id AS TEXT) = ?2 LIMIT 1"));
+  MSA_ASSIGN_OR_RETURN(const bool is_exact, exact.Bind(BlobOf(lookup), name).Step());
+  if (is_exact) return DocId{exact.Int(0)};
+  MSA_ASSIGN_OR_RETURN(Statement part,
+                       db_.Prepare("SELECT DISTINCT d.id, d.key FROM documents d JOIN versions v"
+                                   " ON v.document = d.id WHERE instr(lower(d.key), lower(?1))"
+                                   " OR instr(lower(v.title), lower(?1)) ORDER BY d.id LIMIT ?2"));
+  part.Bind(name, kCandidatesListed);
+  std::vector<DocId> found;
+  std::string listed;
+  while (true) {
+    MSA_ASSIGN_OR_RETURN(const bool row, part.Step());
+    if (!row) break;
+    found.push_back(DocId{part.Int(0)});
+    listed.append("\n  ").append(std::to_string(part.Int(0)));
+    listed.append("  ").append(part.Text(1));
+  }
+  if (found.size() == 1) return found.front();
+  if (found.empty()) {
+    return NotFound("no document of any revision has the id or key \"" + std::string(name) +
+                    "\", or that in its key or title");
+  }
+  return InvalidArgument(std::string(name) + " fits several documents:" + listed);
+}
+
+Result<std::vector<DocId>> Catalog::FindEver(const LabelFilter& filter, const BankId& bank) {
+  const FilterSql conditions(filter, bank, "v.id");
+  MSA_ASSIGN_OR_RETURN(Statement rows,
+                       db_.Prepare("SELECT DISTINCT v.document FROM versions v WHERE 1" +
+                                   conditions.sql() + " ORDER BY v.document"));
+  conditions.Bind(&rows);
+  std::vector<DocId> documents;
+  while (true) {
+    MSA_ASSIGN_OR_RETURN(const bool row, rows.Step());
+    if (!row) return documents;
+    documents.push_back(DocId{rows.Int(0)});
   }
 }
 

@@ -156,6 +156,12 @@ class Catalog {
   // Up to `limit` visible versions whose key or title contains `part`, ignoring ASCII case.
   Result<std::vector<VersionRow>> FindByPart(std::string_view part, int64_t limit);
 
+  // Of any revision: by id, key, or a unique part of key or title. Errors as FindDocument of a
+  // snapshot.
+  Result<DocId> FindEver(std::string_view name, const BankId& bank);
+  // Those of which any version matches, ascending.
+  Result<std::vector<DocId>> FindEver(const LabelFilter& filter, const BankId& bank);
+
   struct FileRow {
     FileId id;
     FileKind kind;

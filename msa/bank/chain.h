@@ -21,6 +21,7 @@ enum class ChainOperation : int64_t {
   kErase = 5,
   kSigningKey = 6,
   kMigrate = 7,
+  kErased = 8,  // of what entries of kErase before it name, nothing is left
 };
 
 using RandomNumber = std::array<std::byte, 16>;

@@ -99,6 +99,64 @@ void ContentCache::Insert(VersionId version, std::shared_ptr<const DocumentConte
   }
 }
 
+void ContentCache::Clear() {
+  const std::lock_guard lock(mutex_);
+  entries_.clear();
+  bytes_ = 0;
+}
+
+void BankCore::AddSnapshot(int64_t epoch) {
+  const std::lock_guard lock(epoch_mutex_);
+  ++snapshots_[epoch];
+}
+
+void BankCore::RemoveSnapshot(int64_t epoch) {
+  const std::lock_guard lock(epoch_mutex_);
+  if (--snapshots_[epoch] == 0) snapshots_.erase(epoch);
+  ConfirmEpochIfFree();
+}
+
+void BankCore::NoteEpoch(int64_t epoch) {
+  {
+    const std::lock_guard lock(epoch_mutex_);
+    if (epoch <= epoch_) return ConfirmEpochIfFree();
+  }
+  ClearCaches();
+  {
+    // Also waits for a snapshot that is being made from the state before: it is counted after this.
+    const std::lock_guard lock(catalog_mutex);
+    sqlite3_db_release_memory(catalog->db().handle());
+  }
+  const std::lock_guard lock(epoch_mutex_);
+  epoch_ = std::max(epoch_, epoch);
+  ConfirmEpochIfFree();
+}
+
+void BankCore::ClearCaches() {
+  files.Clear();
+  shards.Clear();
+  segments.Clear();
+  contents.Clear();
+}
+
+void BankCore::ConfirmEpochIfFree() {
+  const bool is_free = snapshots_.empty() || snapshots_.begin()->first >= epoch_;
+  if (!is_free || confirmed_epoch_ == epoch_ || !reader_record.held()) return;
+  ClearCaches();  // of what older snapshots read since
+  // Failing, it is tried again when the next snapshot begins or ends; until then erasing waits.
+  if (reader_record.ConfirmEpoch(epoch_).ok()) confirmed_epoch_ = epoch_;
+}
+
+void BankCore::SetDropLatest(std::function<void()> drop) {
+  const std::lock_guard lock(drop_mutex_);
+  drop_latest_ = std::move(drop);
+}
+
+void BankCore::DropLatest() {
+  const std::lock_guard lock(drop_mutex_);
+  if (drop_latest_) drop_latest_();
+}
+
 Result<std::shared_ptr<const DocumentContent>> BankCore::ReadContent(const VersionRow& version) {
   const VersionId id = version.info.version;
   if (auto cached = contents.Find(id)) return cached;

@@ -42,8 +42,9 @@ CommittedFields DocumentWriter::Prepared::committed_fields() const {
 }
 
 Result<std::unique_ptr<DocumentWriter>> DocumentWriter::Create(WriteTransaction& transaction,
-                                                               RevisionWriter& revision) {
-  std::unique_ptr<DocumentWriter> writer(new DocumentWriter(transaction, revision));
+                                                               RevisionWriter& revision,
+                                                               bool readmit) {
+  std::unique_ptr<DocumentWriter> writer(new DocumentWriter(transaction, revision, readmit));
   MSA_RETURN_IF_ERROR(writer->PrepareStatements());
   return writer;
 }
@@ -52,6 +53,8 @@ Status DocumentWriter::PrepareStatements() {
   const Database& db = transaction_.catalog().db();
   MSA_ASSIGN_OR_RETURN(find_document_,
                        db.Prepare("SELECT id, number FROM documents WHERE lookup = ?1"));
+  MSA_ASSIGN_OR_RETURN(find_erased_, db.Prepare("SELECT 1 FROM erased WHERE lookup = ?1"));
+  MSA_ASSIGN_OR_RETURN(forget_erased_, db.Prepare("DELETE FROM erased WHERE lookup = ?1"));
   MSA_ASSIGN_OR_RETURN(insert_document_, db.Prepare("INSERT INTO documents VALUES(?1,?2,?3,?4)"));
   MSA_ASSIGN_OR_RETURN(insert_version_,
                        db.Prepare("INSERT INTO versions VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,"
@@ -64,7 +67,10 @@ Status DocumentWriter::PrepareStatements() {
 Result<AddOutcome> DocumentWriter::Compare(std::string_view key, const Content& content) {
   MSA_RETURN_IF_ERROR(revision_.Begin());
   MSA_ASSIGN_OR_RETURN(const auto known, FindDocument(key));
-  if (!known) return AddOutcome::kAdded;
+  if (!known) {
+    MSA_ASSIGN_OR_RETURN(const bool refused, IsRefused(key));
+    return refused ? AddOutcome::kErased : AddOutcome::kAdded;
+  }
   MSA_ASSIGN_OR_RETURN(const auto current, transaction_.catalog().FindVisible(known->id));
   if (!current) return AddOutcome::kAdded;
   return content.SameAs(*current) ? AddOutcome::kUnchanged : AddOutcome::kReplaced;
@@ -87,6 +93,11 @@ Result<DocumentWriter::Added> DocumentWriter::Add(const NewDocument& document) {
       MSA_ASSIGN_OR_RETURN(added.previous, catalog.FindNewest(known->id));
     }
   } else {
+    MSA_ASSIGN_OR_RETURN(const bool refused, IsRefused(document.key));
+    if (refused) {
+      added.outcome = AddOutcome::kErased;
+      return added;
+    }
     MSA_ASSIGN_OR_RETURN(known, InsertDocument(document));
   }
   if (current) MSA_RETURN_IF_ERROR(InsertDeath(*current));
@@ -131,6 +142,14 @@ Result<std::optional<DocumentWriter::Known>> DocumentWriter::FindDocument(std::s
   return known;
 }
 
+Result<bool> DocumentWriter::IsRefused(std::string_view key) {
+  if (readmit_) return false;
+  const std::string lookup = KeyLookup(transaction_.core().identity.id, key);
+  MSA_ASSIGN_OR_RETURN(const bool row, find_erased_.Bind(AsBytes(lookup)).Step());
+  find_erased_.Reset();
+  return row;
+}
+
 Result<DocumentWriter::Known> DocumentWriter::InsertDocument(const NewDocument& document) {
   const Known known{DocId{transaction_.state().next_document++}, MakeRandomNumber()};
   const std::string lookup = KeyLookup(transaction_.core().identity.id, document.key);
@@ -138,6 +157,8 @@ Result<DocumentWriter::Known> DocumentWriter::InsertDocument(const NewDocument& 
                           .Bind(known.id.value, std::span<const std::byte>(known.number),
                                 AsBytes(lookup), document.key)
                           .Run());
+  // One that was erased comes back as another document, under a number of its own.
+  if (readmit_) MSA_RETURN_IF_ERROR(forget_erased_.Bind(AsBytes(lookup)).Run());
   return known;
 }
 

@@ -20,8 +20,9 @@ namespace msa {
 
 class DocumentWriter {
  public:
+  // `readmit`: erased documents may come back.
   static Result<std::unique_ptr<DocumentWriter>> Create(WriteTransaction& transaction,
-                                                        RevisionWriter& revision);
+                                                        RevisionWriter& revision, bool readmit);
 
   struct Added {
     AddOutcome outcome = AddOutcome::kUnchanged;
@@ -53,8 +54,8 @@ class DocumentWriter {
   int64_t pending_text_bytes() const { return pending_text_bytes_; }
 
  private:
-  DocumentWriter(WriteTransaction& transaction, RevisionWriter& revision)
-      : transaction_(transaction), revision_(revision), lexical_(transaction) {}
+  DocumentWriter(WriteTransaction& transaction, RevisionWriter& revision, bool readmit)
+      : transaction_(transaction), revision_(revision), readmit_(readmit), lexical_(transaction) {}
 
   // A document of the bank.
   struct Known {
@@ -75,6 +76,8 @@ class DocumentWriter {
   Status PrepareStatements();
   Status OpenPack();
   Result<std::optional<Known>> FindDocument(std::string_view key);
+  // True if the key was erased, and is not readmitted.
+  Result<bool> IsRefused(std::string_view key);
   Result<Known> InsertDocument(const NewDocument& document);
   Result<FramePlace> AppendFrame(const NewDocument& document);
   Result<VersionId> InsertVersion(DocId id, const Prepared& prepared);
@@ -85,6 +88,7 @@ class DocumentWriter {
 
   WriteTransaction& transaction_;
   RevisionWriter& revision_;
+  const bool readmit_;
   LexicalWriter lexical_;
   FrameEncoder encoder_;
   std::optional<AppendFile> pack_;
@@ -92,6 +96,8 @@ class DocumentWriter {
   int64_t pending_text_bytes_ = 0;
 
   Statement find_document_;
+  Statement find_erased_;
+  Statement forget_erased_;
   Statement insert_document_;
   Statement insert_version_;
   Statement insert_label_;

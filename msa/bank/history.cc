@@ -102,6 +102,20 @@ RevisionInfo ReadRevision(const Statement& row) {
   return info;
 }
 
+// Numbers of the documents that each revision erased, from the chain.
+Result<std::multimap<int64_t, std::string>> ReadErased(Catalog& catalog) {
+  MSA_ASSIGN_OR_RETURN(
+      Statement rows,
+      catalog.db().Prepare("SELECT revision, number FROM chain WHERE operation = ?1 ORDER BY seq"));
+  rows.Bind(static_cast<int64_t>(ChainOperation::kErase));
+  std::multimap<int64_t, std::string> erased;
+  while (true) {
+    MSA_ASSIGN_OR_RETURN(const bool row, rows.Step());
+    if (!row) return erased;
+    erased.emplace(rows.Int(0), HexEncode(rows.Blob(1)));
+  }
+}
+
 }  // namespace
 
 Status CheckRevision(const CatalogState& state, int64_t revision) {
@@ -141,6 +155,7 @@ Result<std::vector<DocumentChange>> DiffRevisions(Catalog& catalog, int64_t from
 Status ReadLog(Catalog& catalog, const CatalogState& state,
                FunctionRef<bool(const RevisionInfo&)> on_revision) {
   MSA_ASSIGN_OR_RETURN(const std::vector<Event> events, ReadEvents(catalog));
+  MSA_ASSIGN_OR_RETURN(const auto erased, ReadErased(catalog));
   MSA_ASSIGN_OR_RETURN(Keys keys, Keys::Create(catalog));
   MSA_ASSIGN_OR_RETURN(
       Statement rows,
@@ -157,6 +172,10 @@ Status ReadLog(Catalog& catalog, const CatalogState& state,
     } else {
       const auto of_revision = std::ranges::equal_range(events, id, {}, &Event::revision);
       MSA_ASSIGN_OR_RETURN(info.changes, ChangesOf({of_revision.begin(), of_revision.end()}, keys));
+    }
+    const auto [first, last] = erased.equal_range(id);
+    for (auto it = first; it != last; ++it) {
+      info.changes.push_back({it->second, ChangeKind::kErased});
     }
     if (!on_revision(info)) return OkStatus();
   }

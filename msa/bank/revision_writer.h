@@ -19,6 +19,9 @@ class RevisionWriter {
   // Opens the transaction and finds out what the current revision sees, once for each revision.
   // From then on the catalog's path is that of the revision in the making.
   Status Begin();
+  // Begins anew next time; what a revision sees was changed behind it. REQUIRES: nothing was
+  // written.
+  void Forget() { id_ = 0; }
   bool begun() const { return id_ != 0; }
   int64_t id() const { return id_; }
   // Of its rows and chain entries: one reading of the clock a revision.

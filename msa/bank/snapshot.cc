@@ -32,9 +32,27 @@ Result<std::shared_ptr<const BankSnapshot>> BankSnapshot::Create(std::shared_ptr
   return std::shared_ptr<const BankSnapshot>(snapshot);
 }
 
+BankSnapshot::~BankSnapshot() {
+  if (counted_) core_->RemoveSnapshot(state_.head.erase_epoch);
+}
+
+Status BankSnapshot::CheckErasures() const {
+  int64_t epoch = 0;
+  {
+    const std::lock_guard lock(core_->catalog_mutex);
+    MSA_ASSIGN_OR_RETURN(const CatalogState now, core_->catalog->ReadState());
+    epoch = now.head.erase_epoch;
+  }
+  if (epoch == state_.head.erase_epoch) return OkStatus();
+  core_->NoteEpoch(epoch);
+  return Unavailable(core_->layout.root + ": documents were erased while this was read; try again");
+}
+
 Status BankSnapshot::ReadPaths(RevisionId at) {
   Catalog& catalog = *core_->catalog;
   MSA_ASSIGN_OR_RETURN(state_, catalog.ReadState());
+  core_->AddSnapshot(state_.head.erase_epoch);
+  counted_ = true;
   MSA_ASSIGN_OR_RETURN(today_, catalog.ReadPath(state_.head.revision));
   if (!at.valid() || at.value == state_.head.revision) {
     path_ = today_;
@@ -136,6 +154,7 @@ Status BankSnapshot::ForEachDocument(const LabelFilter& filter,
       const std::lock_guard lock(core_->catalog_mutex);
       MSA_ASSIGN_OR_RETURN(batch, core_->catalog->FindVersions(part));
     }
+    MSA_RETURN_IF_ERROR(CheckErasures());
     for (const VersionRow& row : batch) {
       if (!on_document(row.info)) return OkStatus();
     }
@@ -185,17 +204,25 @@ Result<VersionRow> BankSnapshot::VisibleVersion(VersionId version) const {
 }
 
 Result<DocumentInfo> BankSnapshot::GetDocument(VersionId version) const {
-  MSA_ASSIGN_OR_RETURN(VersionRow row, VisibleVersion(version));
-  return std::move(row.info);
+  return UnlessErased<DocumentInfo>([&]() -> Result<DocumentInfo> {
+    MSA_ASSIGN_OR_RETURN(VersionRow row, VisibleVersion(version));
+    return std::move(row.info);
+  });
 }
 
 Result<DocumentContent> BankSnapshot::ReadContent(VersionId version) const {
-  MSA_ASSIGN_OR_RETURN(const VersionRow row, VisibleVersion(version));
-  MSA_ASSIGN_OR_RETURN(const auto content, core_->ReadContent(row));
-  return *content;
+  return UnlessErased<DocumentContent>([&]() -> Result<DocumentContent> {
+    MSA_ASSIGN_OR_RETURN(const VersionRow row, VisibleVersion(version));
+    MSA_ASSIGN_OR_RETURN(const auto content, core_->ReadContent(row));
+    return *content;
+  });
 }
 
 Result<Snapshot::PassageAddress> BankSnapshot::FindPassage(PassageId passage) const {
+  return UnlessErased<PassageAddress>([&] { return LocatePassage(passage); });
+}
+
+Result<Snapshot::PassageAddress> BankSnapshot::LocatePassage(PassageId passage) const {
   MSA_ASSIGN_OR_RETURN(const auto visible, All());
   std::optional<VersionRow> row;
   if (const VersionSpan* version = visible->FindByPassage(passage)) {
@@ -236,11 +263,14 @@ Result<std::vector<std::shared_ptr<LexicalShard>>> BankSnapshot::OpenShards() co
 
 Result<std::vector<LexicalHit>> BankSnapshot::SearchLexical(std::string_view query, int64_t k,
                                                             const LabelFilter& filter) const {
-  MSA_ASSIGN_OR_RETURN(const auto visible, filter.empty() ? All() : Matching(filter));
-  MSA_ASSIGN_OR_RETURN(const auto shards, OpenShards());
-  LexicalSearchOptions options;
-  options.exact_statistics = !filter.empty();
-  return SearchShards(shards, visible->passages, query, k, options);
+  using Hits = std::vector<LexicalHit>;
+  return UnlessErased<Hits>([&]() -> Result<Hits> {
+    MSA_ASSIGN_OR_RETURN(const auto visible, filter.empty() ? All() : Matching(filter));
+    MSA_ASSIGN_OR_RETURN(const auto shards, OpenShards());
+    LexicalSearchOptions options;
+    options.exact_statistics = !filter.empty();
+    return SearchShards(shards, visible->passages, query, k, options);
+  });
 }
 
 Result<std::vector<PassageId>> BankSnapshot::MatchingPassages(const LabelFilter& filter) const {

@@ -232,6 +232,10 @@ Result<BankSnapshot::LoadedKeys> BankSnapshot::LoadKeys(EncodingId encoding) con
 }
 
 Result<std::span<const KeyRun>> BankSnapshot::RoutingKeys(EncodingId encoding) const {
+  return UnlessErased<std::span<const KeyRun>>([&] { return KeepKeys(encoding); });
+}
+
+Result<std::span<const KeyRun>> BankSnapshot::KeepKeys(EncodingId encoding) const {
   const std::lock_guard lock(keys_mutex_);
   const auto found = keys_.find(encoding);
   if (found != keys_.end()) return std::span<const KeyRun>(found->second.runs);
@@ -266,6 +270,10 @@ Result<LatentBlock> BankSnapshot::ReadPlacedLatents(EncodingId encoding, Version
 }
 
 Result<LatentBlock> BankSnapshot::ReadLatents(EncodingId encoding, PassageId passage) const {
+  return UnlessErased<LatentBlock>([&] { return FindLatents(encoding, passage); });
+}
+
+Result<LatentBlock> BankSnapshot::FindLatents(EncodingId encoding, PassageId passage) const {
   MSA_ASSIGN_OR_RETURN(const auto visible, All());
   const VersionSpan* version = visible->FindByPassage(passage);
   if (version == nullptr) {

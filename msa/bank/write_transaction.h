@@ -35,6 +35,11 @@ class WriteTransaction {
   bool is_open() const { return is_open_; }
   // Opens the catalog's transaction, if it is not.
   Status Begin();
+  // Takes back what was written since Begin, of which there must be nothing in files.
+  Status RollBack();
+  // From now on files that are removed are overwritten with zeros first, those of crashed writers
+  // too: an erasure is under way.
+  void OverwriteRemovedFiles() { overwrites_ = true; }
   // Makes all durable: state row, catalog, head, in this order; then removes the files given to
   // RemoveAfterCommit. REQUIRES: is_open(), files that rows name are synced.
   Status Commit();
@@ -53,6 +58,7 @@ class WriteTransaction {
  private:
   explicit WriteTransaction(std::shared_ptr<BankCore> core) : core_(std::move(core)) {}
   Status Recover();
+  Status RemoveFile(const std::string& path);
   Status WriteState();
 
   const std::shared_ptr<BankCore> core_;
@@ -62,6 +68,7 @@ class WriteTransaction {
   Statement insert_chain_;
   CatalogState state_;
   bool is_open_ = false;
+  bool overwrites_ = false;
   std::set<std::string> folders_to_sync_;
   std::vector<std::string> files_to_remove_;
 };

@@ -2,8 +2,11 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <set>
 
+#include "msa/bank/bytes.h"
 #include "msa/bank/latent_reuse.h"
+#include "msa/bank/pending_erasure.h"
 
 namespace msa {
 namespace {
@@ -11,6 +14,27 @@ namespace {
 // The input's fault, found before anything was written.
 bool IsHarmless(StatusCode code) {
   return code == StatusCode::kInvalidArgument || code == StatusCode::kAlreadyExists;
+}
+
+// Nothing is left of these documents.
+Status CheckErased(Catalog& catalog, const std::vector<RandomNumber>& numbers) {
+  MSA_ASSIGN_OR_RETURN(const auto pending, ReadPendingErasure(catalog));
+  MSA_ASSIGN_OR_RETURN(Statement erased,
+                       catalog.db().Prepare("SELECT 1 FROM chain WHERE number = ?1 AND operation = "
+                                            "?2"));
+  for (const RandomNumber& number : numbers) {
+    const bool waits = pending && std::ranges::find(*pending, number) != pending->end();
+    MSA_ASSIGN_OR_RETURN(const bool row, erased
+                                             .Bind(std::span<const std::byte>(number),
+                                                   static_cast<int64_t>(ChainOperation::kErase))
+                                             .Step());
+    if (waits || !row) {
+      return FailedPrecondition("document " + HexEncode(number) +
+                                (waits ? " is not erased to the end yet" : " was not erased"));
+    }
+    erased.Reset();
+  }
+  return OkStatus();
 }
 
 bool LiesIn(const std::string& path, const std::string& folder) {
@@ -25,10 +49,13 @@ bool LiesIn(const std::string& path, const std::string& folder) {
 Result<std::unique_ptr<BankWriter>> Writer::Start(std::shared_ptr<BankCore> core,
                                                   WriteOptions options, int64_t seal_bytes) {
   MSA_ASSIGN_OR_RETURN(auto transaction, WriteTransaction::Start(std::move(core)));
+  const bool readmit = options.readmit;
   std::unique_ptr<Writer> writer(
       new Writer(std::move(transaction), std::move(options), seal_bytes));
+  // What a crash or a reader has kept from its end; if it has to wait still, we need not.
+  MSA_ASSIGN_OR_RETURN(writer->resumed_, writer->erasure_.Proceed());
   MSA_ASSIGN_OR_RETURN(writer->documents_,
-                       DocumentWriter::Create(*writer->transaction_, writer->revision_));
+                       DocumentWriter::Create(*writer->transaction_, writer->revision_, readmit));
   return std::unique_ptr<BankWriter>(std::move(writer));
 }
 
@@ -117,7 +144,8 @@ Certificate Writer::Describe() const {
   return certificate;
 }
 
-Result<std::string> Writer::Certify(const std::string& key_path) {
+Result<std::string> Writer::Certify(const std::string& key_path,
+                                    const std::vector<std::string>& erased) {
   MSA_RETURN_IF_ERROR(failed_);
   if (pending_documents() > 0 || latents_.has_pending()) {
     return FailedPrecondition("commit what was added before signing");
@@ -130,8 +158,50 @@ Result<std::string> Writer::Certify(const std::string& key_path) {
   MSA_ASSIGN_OR_RETURN(const SigningKey key, SigningKey::LoadOrCreate(path));
   MSA_RETURN_IF_ERROR(Keep(NameKey(key)));
   Certificate certificate = Describe();
+  for (const std::string& hex : erased) {
+    const auto number = ParseHex<sizeof(RandomNumber)>(hex);
+    if (!number) return InvalidArgument(hex + " is not the number of a document");
+    certificate.erased.push_back(*number);
+  }
+  if (!erased.empty()) {
+    MSA_RETURN_IF_ERROR(CheckErased(transaction_->catalog(), certificate.erased));
+  }
   certificate.SignWith(key);
   return certificate.Serialize();
+}
+
+Result<std::vector<DocId>> Writer::FindToErase(const EraseRequest& request) {
+  Catalog& catalog = transaction_->catalog();
+  const BankId& bank = transaction_->core().identity.id;
+  std::set<DocId> found;
+  for (const std::string& name : request.documents) {
+    MSA_ASSIGN_OR_RETURN(const DocId document, catalog.FindEver(name, bank));
+    found.insert(document);
+  }
+  if (!request.where.empty()) {
+    MSA_ASSIGN_OR_RETURN(const auto matching, catalog.FindEver(request.where, bank));
+    found.insert(matching.begin(), matching.end());
+  }
+  return std::vector<DocId>(found.begin(), found.end());
+}
+
+Result<EraseReport> Writer::Erase(const EraseRequest& request, std::string_view message) {
+  MSA_RETURN_IF_ERROR(failed_);
+  if (pending_documents() > 0 || latents_.has_pending()) {
+    return FailedPrecondition("commit what was added before erasing");
+  }
+  MSA_ASSIGN_OR_RETURN(const std::vector<DocId> documents, FindToErase(request));
+  // Comparing may have opened it; cleaning the catalog needs it closed.
+  MSA_RETURN_IF_ERROR(Keep(transaction_->RollBack()));
+  revision_.Forget();
+  latents_.CloseTails();
+  if (!documents.empty()) MSA_RETURN_IF_ERROR(Keep(erasure_.Intend(documents, message)));
+  transaction_->core().DropLatest();
+  auto report = erasure_.Proceed();
+  if (!report.ok()) return Keep(report.status());
+  // What waited may have come to its end when this writer started.
+  if (report->numbers.empty()) return resumed_;
+  return report;
 }
 
 Result<EncodingId> Writer::OpenEncoding(const EncodingInfo& encoding) {

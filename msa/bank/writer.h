@@ -6,6 +6,7 @@
 #include "msa/bank/bank.h"
 #include "msa/bank/certificate.h"
 #include "msa/bank/document_writer.h"
+#include "msa/bank/erasure.h"
 #include "msa/bank/latent_writer.h"
 #include "msa/bank/revision_writer.h"
 #include "msa/bank/write_transaction.h"
@@ -29,7 +30,9 @@ class Writer final : public BankWriter {
   int64_t reused_passages() const override { return reused_passages_; }
   Result<RevisionId> Commit(std::string_view message) override;
   Result<RevisionId> Revert(RevisionId revision, std::string_view message) override;
-  Result<std::string> Certify(const std::string& key_path) override;
+  Result<std::string> Certify(const std::string& key_path,
+                              const std::vector<std::string>& erased) override;
+  Result<EraseReport> Erase(const EraseRequest& request, std::string_view message) override;
   Result<EncodingId> OpenEncoding(const EncodingInfo& encoding) override;
   Status AddLatents(EncodingId encoding, VersionId version, int64_t first_passage,
                     const LatentBlock& block) override;
@@ -39,11 +42,14 @@ class Writer final : public BankWriter {
   Writer(std::unique_ptr<WriteTransaction> transaction, WriteOptions options, int64_t seal_bytes)
       : transaction_(std::move(transaction)),
         revision_(*transaction_, std::move(options.author)),
+        erasure_(*transaction_, revision_),
         latents_(*transaction_, seal_bytes) {}
 
   // Makes the chain name a key, unless the newest it names is that.
   Status NameKey(const SigningKey& key);
   Certificate Describe() const;
+  // The documents that a request means, ascending.
+  Result<std::vector<DocId>> FindToErase(const EraseRequest& request);
 
   // Remembers a failure that may have left half of an operation in the transaction: from then on
   // every call returns it, and nothing more is committed.
@@ -51,9 +57,11 @@ class Writer final : public BankWriter {
 
   std::unique_ptr<WriteTransaction> transaction_;
   RevisionWriter revision_;
+  Erasure erasure_;
   LatentWriter latents_;
   std::unique_ptr<DocumentWriter> documents_;
   int64_t reused_passages_ = 0;
+  EraseReport resumed_;  // of an erasure that this writer met when it started
   Status failed_;
 };
 
