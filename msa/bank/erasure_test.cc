@@ -372,6 +372,7 @@ TEST_F(ErasureTest, PowerLostAtAnyWriteOrSyncLeavesItToTheNextWriter) {
       const auto snapshot = *(*bank)->Latest();
       const bool intended = snapshot->revision().value == 3;
       EXPECT_EQ(snapshot->FindDocument("b").ok(), !intended);
+      ASSERT_OK((*bank)->Audit());
       EXPECT_EQ(snapshot->SearchLexical("wordbb3", 5, {})->size(), intended ? 0u : 1u);
     }
     {
