@@ -268,16 +268,21 @@ Result<std::vector<VersionSpan>> Catalog::VisibleVersions(const LabelFilter& fil
   }
 }
 
-Result<std::map<int64_t, int64_t>> Catalog::VisibleDocuments() {
+Result<std::vector<DocId>> Catalog::DocumentsThatDiffer(const RevisionPath& a,
+                                                        const RevisionPath& b) {
   MSA_ASSIGN_OR_RETURN(
       Statement rows,
-      db_.Prepare(std::string("SELECT v.document, v.id FROM versions v WHERE") + kVisible));
-  std::map<int64_t, int64_t> visible;
-  while (true) {
-    MSA_ASSIGN_OR_RETURN(const bool row, rows.Step());
-    if (!row) return visible;
-    visible.emplace(rows.Int(0), rows.Int(1));
-  }
+      db_.Prepare("SELECT document FROM versions WHERE on_path(birth) != on_today(birth) UNION"
+                  " SELECT v.document FROM deaths d JOIN versions v ON v.id = d.version"
+                  " WHERE on_path(d.revision) != on_today(d.revision) ORDER BY 1"));
+  paths_->shown = &a;
+  paths_->today = &b;
+  std::vector<DocId> documents;
+  Result<bool> row = rows.Step();
+  for (; row.ok() && *row; row = rows.Step()) documents.push_back(DocId{rows.Int(0)});
+  *paths_ = {};
+  MSA_RETURN_IF_ERROR(row.status());
+  return documents;
 }
 
 Result<std::optional<VersionRow>> Catalog::OneVersion(Statement& statement) {

@@ -4,7 +4,6 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -136,8 +135,9 @@ class Catalog {
   // Needs SetPath and SetToday. Ascending by version, hence by passage. A label counts if the
   // document's version of today has it, or if there is none today, its newest.
   Result<std::vector<VersionSpan>> VisibleVersions(const LabelFilter& filter, const BankId& bank);
-  // Needs SetPath. The visible version of each document.
-  Result<std::map<int64_t, int64_t>> VisibleDocuments();
+  // Ascending: documents of which a version came or went on one of the paths only. All others look
+  // the same from both. Leaves no path set.
+  Result<std::vector<DocId>> DocumentsThatDiffer(const RevisionPath& a, const RevisionPath& b);
   // The visible version of a document; nullopt if there is none.
   Result<std::optional<VersionRow>> FindVisible(DocId document);
   // The newest version of a document, visible or not.

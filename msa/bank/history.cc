@@ -57,15 +57,6 @@ class Keys {
   Statement key_;
 };
 
-// The visible version of each document.
-Result<std::map<int64_t, int64_t>> VisibleAt(Catalog& catalog, int64_t revision) {
-  MSA_ASSIGN_OR_RETURN(const RevisionPath path, catalog.ReadPath(revision));
-  catalog.SetPath(&path);
-  auto visible = catalog.VisibleDocuments();
-  catalog.SetPath(nullptr);
-  return visible;
-}
-
 // What the events of one revision make of each document.
 Result<std::vector<DocumentChange>> ChangesOf(std::span<const Event> events, Keys& keys) {
   std::vector<DocumentChange> changes;
@@ -125,29 +116,25 @@ Status CheckRevision(const CatalogState& state, int64_t revision) {
 }
 
 Result<std::vector<DocumentChange>> DiffRevisions(Catalog& catalog, int64_t from, int64_t to) {
-  MSA_ASSIGN_OR_RETURN(const auto before, VisibleAt(catalog, from));
-  MSA_ASSIGN_OR_RETURN(const auto after, VisibleAt(catalog, to));
-  MSA_ASSIGN_OR_RETURN(Keys keys, Keys::Create(catalog));
-  std::vector<DocumentChange> changes;
-  const auto note = [&](int64_t document, ChangeKind change) -> Status {
-    MSA_ASSIGN_OR_RETURN(std::string key, keys.Find(document));
-    changes.push_back({std::move(key), change});
-    return OkStatus();
+  MSA_ASSIGN_OR_RETURN(const RevisionPath from_path, catalog.ReadPath(from));
+  MSA_ASSIGN_OR_RETURN(const RevisionPath to_path, catalog.ReadPath(to));
+  MSA_ASSIGN_OR_RETURN(const auto candidates, catalog.DocumentsThatDiffer(from_path, to_path));
+  const auto find_visible = [&](const RevisionPath& path, DocId document) {
+    catalog.SetPath(&path);
+    auto version = catalog.FindVisible(document);
+    catalog.SetPath(nullptr);
+    return version;
   };
-  auto old = before.begin();
-  for (const auto& [document, version] : after) {
-    for (; old != before.end() && old->first < document; ++old) {
-      MSA_RETURN_IF_ERROR(note(old->first, ChangeKind::kRemoved));
-    }
-    if (old == before.end() || old->first != document) {
-      MSA_RETURN_IF_ERROR(note(document, ChangeKind::kAdded));
-      continue;
-    }
-    if (old->second != version) MSA_RETURN_IF_ERROR(note(document, ChangeKind::kReplaced));
-    ++old;
-  }
-  for (; old != before.end(); ++old) {
-    MSA_RETURN_IF_ERROR(note(old->first, ChangeKind::kRemoved));
+  std::vector<DocumentChange> changes;
+  for (const DocId document : candidates) {
+    MSA_ASSIGN_OR_RETURN(auto before, find_visible(from_path, document));
+    MSA_ASSIGN_OR_RETURN(auto after, find_visible(to_path, document));
+    if (!before && !after) continue;
+    if (before && after && before->info.version == after->info.version) continue;
+    changes.push_back(
+        {std::move((before ? before : after)->info.key), !before  ? ChangeKind::kAdded
+                                                         : !after ? ChangeKind::kRemoved
+                                                                  : ChangeKind::kReplaced});
   }
   return changes;
 }

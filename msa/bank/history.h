@@ -10,7 +10,7 @@
 namespace msa {
 
 // As Bank::Log. `state` is that of the catalog now. Cost: one pass over versions and deaths, and
-// over all versions again for each revision that went back.
+// again over both for each revision that went back.
 Status ReadLog(Catalog& catalog, const CatalogState& state,
                FunctionRef<bool(const RevisionInfo&)> on_revision);
 
