@@ -26,6 +26,7 @@ int Run(const Options& options) {
     PrintAdded(*report);
   }
   PrintFailures(report->failures);
+  PrintErased(report->erased);
   if (report->unencoded_passages > 0 && !options.quiet) {
     std::fprintf(stderr, "%s\n", UnencodedNote(options.bank, report->unencoded_passages).c_str());
   }
@@ -47,6 +48,7 @@ void DeclareAdd(CLI::App& app, int* exit_status) {
       ->required();
   command->add_flag("--no-encode", options->no_encode,
                     "Store text and lexical index only; `msa encode` does the rest");
+  options->AddReadmit(*command);
   options->AddWriting(*command);
   options->AddOutput(*command);
   options->AddModel(*command);

@@ -24,10 +24,8 @@ void Print(const Options& options, const SyncReport& report) {
   int64_t removed = 0;
   for (const DocumentChange& change : report.changes) {
     removed += change.change == ChangeKind::kRemoved;
-    if (options.dry_run) {
-      std::printf("%-8s  %s\n", std::string(ChangeName(change.change)).c_str(), change.key.c_str());
-    }
   }
+  if (options.dry_run) PrintChanges(report.changes);
   std::printf("%s%lld removed, ", options.dry_run ? "dry run, nothing was changed: " : "",
               static_cast<long long>(removed));
   PrintAdded(report.add);
@@ -45,6 +43,7 @@ int Run(const Options& options) {
   if (!report.ok()) return ReportError(report.status(), options.json);
   Print(options, *report);
   PrintFailures(report->add.failures);
+  PrintErased(report->add.erased);
   if (report->add.unencoded_passages > 0 && !options.quiet) {
     std::fprintf(stderr, "%s\n",
                  UnencodedNote(options.bank, report->add.unencoded_passages).c_str());
@@ -66,6 +65,7 @@ void DeclareSync(CLI::App& app, int* exit_status) {
   command->add_flag("--dry-run", options->dry_run, "Say what would change, and change nothing");
   command->add_flag("--no-encode", options->no_encode,
                     "Store text and lexical index only; `msa encode` does the rest");
+  options->AddReadmit(*command);
   options->AddWriting(*command);
   options->AddOutput(*command);
   options->AddModel(*command);

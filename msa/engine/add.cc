@@ -80,7 +80,7 @@ struct Piece {
 }  // namespace
 
 Result<std::unique_ptr<BankWriter>> Engine::StartWrite() {
-  return bank_->StartWrite({.author = options_.author});
+  return bank_->StartWrite({.author = options_.author, .readmit = options_.readmit});
 }
 
 std::string Engine::Message(std::string_view what) const {
@@ -113,7 +113,8 @@ Status Engine::AddDocuments(BankWriter& writer, const std::vector<std::string>& 
     // unchanged.
     MSA_ASSIGN_OR_RETURN(AddOutcome outcome,
                          writer.Compare(key, document.title, document.text, document.labels));
-    if (outcome != AddOutcome::kUnchanged && !dry_run) {
+    const bool differs = outcome == AddOutcome::kAdded || outcome == AddOutcome::kReplaced;
+    if (differs && !dry_run) {
       MSA_ASSIGN_OR_RETURN(const MemoryModel* model, Model());
       // Before anything is written: a bank of another model is refused.
       if (!is_model_checked) MSA_RETURN_IF_ERROR(OpenEncoding(writer).status());
@@ -127,6 +128,7 @@ Status Engine::AddDocuments(BankWriter& writer, const std::vector<std::string>& 
     report->added += outcome == AddOutcome::kAdded;
     report->replaced += outcome == AddOutcome::kReplaced;
     report->unchanged += outcome == AddOutcome::kUnchanged;
+    if (outcome == AddOutcome::kErased) report->erased.push_back(key);
     progress.Add(bytes);
     return on_document(key, outcome);
   };

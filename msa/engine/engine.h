@@ -32,9 +32,10 @@ struct EngineOptions {
   std::string adapter_path;
   std::string chat_family;  // overrides what the model's template says; empty: recognise it
   LoadModelOptions load;
-  MemoryConfig memory;  // for a bank without an encoding; else the bank's own configuration holds
-  std::string author;   // of revisions; empty: the name of the user who runs the program
-  std::string message;  // of revisions; empty: what was done, in a word
+  MemoryConfig memory;   // for a bank without an encoding; else the bank's own configuration holds
+  std::string author;    // of revisions; empty: the name of the user who runs the program
+  std::string message;   // of revisions; empty: what was done, in a word
+  bool readmit = false;  // documents that were erased may be added again
   ProgressMode progress = ProgressMode::kAuto;
   const std::atomic<bool>* cancelled = nullptr;  // polled; set by Ctrl-C
 };
@@ -50,7 +51,8 @@ struct AddReport {
   int64_t added = 0;
   int64_t replaced = 0;
   int64_t unchanged = 0;
-  int64_t passages = 0;  // of added and replaced documents
+  std::vector<std::string> erased;  // keys that were left out because they were erased
+  int64_t passages = 0;             // of added and replaced documents
   int64_t tokens = 0;
   std::vector<LoadFailure> failures;
   RevisionId revision;
@@ -96,6 +98,7 @@ struct SearchOptions {
   Heads heads = Heads::kFused;
   int64_t k = 10;
   LabelFilter where;
+  RevisionId at;  // not valid: the latest. The past is asked with today's model and labels
 };
 
 struct HeadRank {
@@ -195,10 +198,20 @@ class Engine {
   // Computes the latents that are missing.
   Result<EncodeReport> Encode();
 
+  // Goes back to a revision, by a new one.
+  Result<RevisionId> Revert(RevisionId revision);
+  // Erases documents of any revision; see BankWriter::Erase. `certificate`: where to write the
+  // signed certificate, unless the end has to wait; empty: none. `key_path`: of the signing key;
+  // empty: DefaultSigningKeyPath.
+  Result<EraseReport> Erase(const EraseRequest& request, const std::string& certificate,
+                            const std::string& key_path);
+
   // The passages that a query finds, best first. kFailedPrecondition: the bank is empty, or (latent
   // head) it was made with another model.
   Result<SearchResponse> Search(std::string_view query, const SearchOptions& options);
-  // Search, read, answer, cite. kInvalidArgument: the question alone is longer than the context.
+  // Search, read, answer, cite. Where latents are to be read and a passage has none (any more), its
+  // text is read. kUnavailable: documents were erased meanwhile; ask again. kInvalidArgument: the
+  // question alone is longer than the context.
   Result<AskResponse> Ask(std::string_view question, const AskOptions& options,
                           const OnText& on_text);
 
@@ -207,6 +220,8 @@ class Engine {
   Result<MemoryModel*> Model();
   // Visible passages without latents of the bank's newest encoding.
   static Result<int64_t> CountUnencoded(const Snapshot& snapshot);
+  // The latest revision if `at` is not valid.
+  Result<std::shared_ptr<const Snapshot>> SnapshotAt(RevisionId at);
 
  private:
   Engine(std::unique_ptr<Bank> bank, EngineOptions options);
@@ -236,8 +251,10 @@ class Engine {
   Result<std::vector<LexicalHit>> RouteLatent(const Snapshot& snapshot, std::string_view query,
                                               const SearchOptions& options, int64_t k,
                                               Counters* counters);
+  // Those of passages that have none go to `without`.
   Result<AttachedMemory> AttachLatents(const Snapshot& snapshot,
-                                       const std::vector<Retrieved>& passages, Counters* counters);
+                                       const std::vector<Retrieved>& passages, Counters* counters,
+                                       std::vector<Retrieved>* without);
 
   std::unique_ptr<Bank> bank_;
   EngineOptions options_;

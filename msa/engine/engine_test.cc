@@ -222,6 +222,36 @@ TEST_F(EngineTest, ReadsLatents) {
   }
 }
 
+TEST_F(EngineTest, ReadsTheTextOfPassagesWithoutLatents) {
+  const auto engine = MakeBank(/*encode=*/false);
+  const auto answer =
+      engine->Ask("When did the Iron Bridge open?", {.read = ReadMode::kLatents}, nullptr);
+  ASSERT_TRUE(answer.ok()) << answer.status();
+  EXPECT_EQ(answer->counters.latents, 0);
+  EXPECT_EQ(answer->unencoded_passages, 3);
+  EXPECT_THAT(answer->answer, testing::HasSubstr("1781"));
+}
+
+TEST_F(EngineTest, ThePastIsAskedWithTodaysModel) {
+  const auto engine = MakeBank();
+  ASSERT_TRUE(engine->Remove({"tea"}, {}).ok());
+  for (const Heads heads : {Heads::kLexical, Heads::kLatent}) {
+    const auto now = engine->Search("black tea", {.heads = heads, .k = 3});
+    ASSERT_TRUE(now.ok()) << now.status();
+    for (const Retrieved& result : now->results) EXPECT_NE(result.title, "tea");
+    const auto past = engine->Search("black tea", {.heads = heads, .k = 3, .at = RevisionId{1}});
+    ASSERT_TRUE(past.ok()) << past.status();
+    EXPECT_EQ(past->revision.value, 1);
+    EXPECT_TRUE(std::ranges::any_of(past->results, [](const auto& r) { return r.title == "tea"; }));
+  }
+  const auto answer = engine->Ask(
+      "How hot is green tea steeped?",
+      {.search = {.k = 4, .at = RevisionId{1}}, .read = ReadMode::kBoth, .max_tokens = 8}, nullptr);
+  ASSERT_TRUE(answer.ok()) << answer.status();
+  EXPECT_GT(answer->counters.latents, 0) << "what is gone today kept its latents";
+  EXPECT_EQ(engine->Search("tea", {.at = RevisionId{7}}).status().code(), StatusCode::kNotFound);
+}
+
 TEST_F(EngineTest, TooLongAQuestionIsAClearError) {
   const auto engine = MakeBank(/*encode=*/false);
   std::string question;

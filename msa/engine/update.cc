@@ -1,4 +1,4 @@
-// Engine::Sync and Engine::Remove: a bank that follows a folder, and documents that go.
+// What changes a bank beside adding: Engine::Sync, Remove, Revert and Erase.
 
 #include <algorithm>
 #include <charconv>
@@ -113,6 +113,21 @@ Result<RemoveReport> Engine::Remove(const std::vector<std::string>& documents,
     MSA_RETURN_IF_ERROR(writer->Remove(key).status());
   }
   MSA_ASSIGN_OR_RETURN(report.revision, writer->Commit(Message("remove")));
+  return report;
+}
+
+Result<RevisionId> Engine::Revert(RevisionId revision) {
+  MSA_ASSIGN_OR_RETURN(const auto writer, StartWrite());
+  return writer->Revert(revision, Message("revert to " + std::to_string(revision.value)));
+}
+
+Result<EraseReport> Engine::Erase(const EraseRequest& request, const std::string& certificate,
+                                  const std::string& key_path) {
+  MSA_ASSIGN_OR_RETURN(const auto writer, StartWrite());
+  MSA_ASSIGN_OR_RETURN(const EraseReport report, writer->Erase(request, Message("erase")));
+  if (certificate.empty() || !report.waits_for.empty() || report.numbers.empty()) return report;
+  MSA_ASSIGN_OR_RETURN(const std::string text, writer->Certify(key_path, report.numbers));
+  MSA_RETURN_IF_ERROR(WriteFileAtomically(PosixFileSystem(), certificate, text));
   return report;
 }
 
