@@ -83,15 +83,13 @@ Result<AuditReport> AuditOnce(BankCore& core, Catalog& catalog, const Certificat
 }  // namespace
 
 Result<AuditReport> AuditBank(BankCore& core, const Certificate* anchor) {
-  const auto access = core.read_only ? Catalog::Access::kReadImmutable : Catalog::Access::kRead;
   for (int attempt = 1;; ++attempt) {
-    // A connection of its own: the pass may take long, and readers need the shared one.
-    MSA_ASSIGN_OR_RETURN(Catalog catalog, Catalog::Open(core.layout.catalog(), access));
+    MSA_ASSIGN_OR_RETURN(Catalog catalog, core.OpenAnotherCatalog());
     int64_t commit_number = -1;
     auto report = AuditOnce(core, catalog, anchor, &commit_number);
     if (report.ok() || attempt == kAttempts) return report;
     // A writer may have removed a file in the meantime; then its commit shows, and we look again.
-    MSA_ASSIGN_OR_RETURN(Catalog now, Catalog::Open(core.layout.catalog(), access));
+    MSA_ASSIGN_OR_RETURN(Catalog now, core.OpenAnotherCatalog());
     const auto state = now.ReadState();
     if (!state.ok() || state->head.commit_number == commit_number) return report;
   }

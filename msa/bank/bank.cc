@@ -66,13 +66,6 @@ Result<Head> ReadHeadFile(FileSystem& fs, const BankLayout& layout, const BankId
   return head;
 }
 
-bool HasWal(FileSystem& fs, const BankLayout& layout) {
-  const auto file = fs.Open(layout.catalog() + "-wal", OpenMode::kRead);
-  if (!file.ok()) return false;
-  const auto size = (*file)->Size();
-  return !size.ok() || *size > 0;
-}
-
 Result<Catalog> OpenForReading(FileSystem& fs, const BankLayout& layout, bool read_only) {
   if (!fs.Exists(layout.catalog())) return DataLoss(layout.catalog() + " is missing");
   if (!read_only) return Catalog::Open(layout.catalog(), Catalog::Access::kRead);

@@ -105,6 +105,19 @@ void ContentCache::Clear() {
   bytes_ = 0;
 }
 
+bool HasWal(FileSystem& fs, const BankLayout& layout) {
+  const auto file = fs.Open(layout.catalog() + "-wal", OpenMode::kRead);
+  if (!file.ok()) return false;
+  const auto size = (*file)->Size();
+  return !size.ok() || *size > 0;
+}
+
+Result<Catalog> BankCore::OpenAnotherCatalog() const {
+  const bool immutable = read_only && !HasWal(fs, layout);
+  return Catalog::Open(layout.catalog(),
+                       immutable ? Catalog::Access::kReadImmutable : Catalog::Access::kRead);
+}
+
 void BankCore::AddSnapshot(int64_t epoch) {
   const std::lock_guard lock(epoch_mutex_);
   ++snapshots_[epoch];

@@ -100,6 +100,10 @@ struct BankCore {
         shards(layout),
         segments(layout) {}
 
+  // A connection for work that may take long, which the shared one must not be kept from others
+  // for.
+  Result<Catalog> OpenAnotherCatalog() const;
+
   // Snapshots say when they begin and end, with the erase epoch they began in.
   void AddSnapshot(int64_t epoch);
   void RemoveSnapshot(int64_t epoch);
@@ -140,6 +144,9 @@ struct BankCore {
   std::mutex drop_mutex_;  // guards drop_latest_
   std::function<void()> drop_latest_;
 };
+
+// True if commits wait in the catalog's WAL, which an immutable connection would not see.
+bool HasWal(FileSystem& fs, const BankLayout& layout);
 
 // What Bank::Open does.
 Result<std::shared_ptr<BankCore>> OpenCore(const std::string& path, FileSystem& fs);

@@ -144,6 +144,7 @@ TEST_F(FormatTest, FolderThatCannotBeWrittenOpensForReading) {
     ASSERT_OK(bank);
     EXPECT_TRUE((*bank)->read_only());
     ExpectGolden(**bank);
+    ASSERT_OK((*bank)->Audit());
     EXPECT_EQ((*bank)->StartWrite().status().code(), StatusCode::kFailedPrecondition);
   });
   if (!done) GTEST_SKIP() << "this process may not become another user";

@@ -187,10 +187,7 @@ Result<ErasureProof> VerifyErasure(BankCore& core, const Certificate& certificat
   // The audit accounts for all rows and for every byte between runs, and shows that the chain
   // continues from the head that was signed.
   MSA_ASSIGN_OR_RETURN(const AuditReport audit, AuditBank(core, &certificate));
-  MSA_ASSIGN_OR_RETURN(
-      Catalog catalog,
-      Catalog::Open(core.layout.catalog(),
-                    core.read_only ? Catalog::Access::kReadImmutable : Catalog::Access::kRead));
+  MSA_ASSIGN_OR_RETURN(Catalog catalog, core.OpenAnotherCatalog());
   MSA_RETURN_IF_ERROR(catalog.db().Execute("BEGIN"));
   MSA_ASSIGN_OR_RETURN(const CatalogState state, catalog.ReadState());
   MSA_ASSIGN_OR_RETURN(const VerifiedChain chain, VerifyChain(catalog, state.head));
