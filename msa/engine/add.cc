@@ -161,7 +161,10 @@ Status Engine::FinishAdd(BankWriter& writer, bool encode, AddReport* report) {
 }
 
 Result<AddReport> Engine::Add(const std::vector<std::string>& paths, const AddOptions& options) {
+  MSA_RETURN_IF_ERROR(Model().status());
   MSA_ASSIGN_OR_RETURN(auto writer, StartWrite());
+  // First of all: a bank of another model is refused, whatever there is to add.
+  MSA_RETURN_IF_ERROR(OpenEncoding(*writer).status());
   AddReport report;
   const auto start = Clock::now();
   const std::string message = Message("add");
