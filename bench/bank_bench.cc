@@ -3,6 +3,9 @@
 //
 //   msa_bank_bench add [--documents 100000] [--words 60] [--commit 5000]
 //   msa_bank_bench search [--passages 600000] [--words 150] [--text FILE] [--queries FILE]
+//   msa_bank_bench history [--documents 100000] [--words 10]: half of them replaced, then going
+//   back,
+//       opening, the log, an audit, and erasing one document
 //   msa_bank_bench fill --folder DIR …as search: makes the bank and leaves it; search then finds it
 //
 // Common: [--folder DIR], where the bank is made (and, but for fill, removed again); a temporary
@@ -158,6 +161,65 @@ void BenchAdd(Bank& bank, const Options& options) {
       PeakMegabytes());
 }
 
+template <class F>
+double Milliseconds(F f) {
+  const auto start = Clock::now();
+  f();
+  return SecondsSince(start) * 1e3;
+}
+
+void BenchHistory(std::unique_ptr<Bank> bank, const Options& options) {
+  const int64_t documents = Number(options, "--documents", 100000);
+  const int64_t words = Number(options, "--words", 10);
+  const std::string path = bank->path();
+  ZipfText source;
+  const auto add = [&](int64_t count, BankWriter& writer) {
+    for (int64_t i = 0; i < count; ++i) {
+      NewDocument document = MakeDocument(i, source.Words(4));
+      AddPassage(&document, source.Words(words));
+      Require(writer.Add(std::move(document)));
+    }
+    Require(writer.Commit("bench"));
+  };
+  auto writer = Require(bank->StartWrite());
+  const double add_ms = Milliseconds([&] { add(documents, *writer); });
+  add(documents / 2, *writer);
+  std::vector<double> reverts;
+  for (int i = 0; i < 21; ++i) {
+    reverts.push_back(
+        Milliseconds([&] { Require(writer->Revert(RevisionId{1 + i % 2}, "bench")); }));
+  }
+  std::ranges::sort(reverts);
+  writer.reset();
+  bank.reset();
+
+  int64_t listed = 0;
+  const double list_ms = Milliseconds([&] {
+    bank = Require(Bank::Open(path));
+    const auto status = Require(bank->Latest())->ForEachDocument({}, [&](const DocumentInfo&) {
+      return ++listed < 1;
+    });
+    if (!status.ok()) throw std::runtime_error(status.ToString());
+  });
+  const double log_ms = Milliseconds([&] {
+    const auto status = bank->Log([](const RevisionInfo&) { return true; });
+    if (!status.ok()) throw std::runtime_error(status.ToString());
+  });
+  const double audit_ms = Milliseconds([&] { Require(bank->Audit()); });
+  const double erase_ms = Milliseconds([&] {
+    const EraseRequest request{.documents = {"document-7"}, .where = {}};
+    const auto report = Require(Require(bank->StartWrite())->Erase(request, "bench"));
+    if (!report.waits_for.empty()) throw std::runtime_error("waits for " + report.waits_for);
+  });
+  std::printf(
+      "{\"case\": \"history\", \"documents\": %lld, \"versions\": %lld, \"add_per_s\": %.0f, "
+      "\"revert_p50_ms\": %.2f, \"revert_max_ms\": %.2f, \"open_to_first_listed_ms\": %.0f, "
+      "\"log_ms\": %.0f, \"audit_ms\": %.0f, \"erase_one_ms\": %.0f}\n",
+      static_cast<long long>(documents), static_cast<long long>(documents + documents / 2),
+      static_cast<double>(documents) / add_ms * 1e3, reverts[reverts.size() / 2], reverts.back(),
+      list_ms, log_ms, audit_ms, erase_ms);
+}
+
 // Passages and questions, from files or drawn.
 class SearchText {
  public:
@@ -273,9 +335,10 @@ int Run(int argc, char** argv) {
   const std::string command = argc > 1 ? argv[1] : "";
   Options options;
   for (int i = 2; i + 1 < argc; i += 2) options[argv[i]] = argv[i + 1];
-  const bool known = command == "add" || command == "fill" || command == "search";
+  const bool known =
+      command == "add" || command == "history" || command == "fill" || command == "search";
   if (!known || argc % 2 != 0) {
-    std::fprintf(stderr, "usage: msa_bank_bench add|fill|search [--option value]…\n");
+    std::fprintf(stderr, "usage: msa_bank_bench add|history|fill|search [--option value]…\n");
     return 2;
   }
   const std::string folder =
@@ -287,7 +350,9 @@ int Run(int argc, char** argv) {
   if (!filled) {
     std::filesystem::remove_all(folder);
     auto bank = Require(Bank::Create(folder, {}));
-    command == "add" ? BenchAdd(*bank, options) : Fill(*bank, options);
+    if (command == "add") BenchAdd(*bank, options);
+    if (command == "history") BenchHistory(std::move(bank), options);
+    if (command == "fill" || command == "search") Fill(*bank, options);
   }
   if (command == "search") BenchSearch(*Require(Bank::Open(folder)), options);
   if (command != "fill" && !filled) std::filesystem::remove_all(folder);

@@ -142,6 +142,156 @@ def test_encode_makes_up_for_no_encode(command, files, tmp_path):
     assert command.json("encode", bank)[0]["encoded_passages"] == 0
 
 
+# --- remove and sync ---
+
+
+def test_remove_takes_documents_out_of_the_newest_revision(command, files, tmp_path):
+    bank = tmp_path / "bank"
+    command("add", bank, files / "heron.txt", files / "rows.jsonl", "--no-encode")
+    report = command.json("remove", bank, "heron", "--author", "Ana", "--message", "no birds")[0]
+    assert [pathlib.Path(key).name for key in report["removed"]] == ["heron.txt"] and report["revision"] == 2
+    assert command.json("remove", bank, "--where", "town=Lund")[0]["removed"] == ["row-one"]
+    assert [document["document"] for document in command.json("list", bank)] == ["row-two"]
+    assert "heron" in command("remove", bank, "heron", status=FAILED).stderr
+    assert "--where" in command("remove", bank, status=FAILED).stderr
+
+
+def test_sync_follows_a_folder(command, tmp_path):
+    bank, folder = tmp_path / "bank", tmp_path / "folder"
+    folder.mkdir()
+    (folder / "keep.txt").write_text("The harbour is closed in winter.")
+    (folder / "gone.txt").write_text("The mill grinds rye.")
+    assert "msa add" in command("sync", bank, folder, "--dry-run", status=FAILED).stderr
+    command("sync", bank, folder, "--no-encode")
+    (folder / "gone.txt").unlink()
+    (folder / "new.txt").write_text("The quarry yields slate.")
+    dry = command.json("sync", bank, folder, "--dry-run")[0]
+    changes = [(pathlib.Path(c["document"]).name, c["change"]) for c in dry["changes"]]
+    assert changes == [("new.txt", "added"), ("gone.txt", "removed")] and dry["revision"] == 1
+    report = command.json("sync", bank, folder, "--no-encode")[0]
+    assert report["changes"] == dry["changes"] and report["revision"] == 2 and report["unchanged"] == 1
+    assert command.json("sync", bank, folder)[0]["changes"] == []
+    assert len(command.json("list", bank)) == 2
+
+
+# --- history, audit, erasure ---
+
+
+@pytest.fixture
+def history(command, tmp_path):
+    """Revisions 1: two documents; 2: one of them changed; 3: one removed."""
+    bank, folder = tmp_path / "bank", tmp_path / "folder"
+    folder.mkdir()
+    (folder / "harbour.txt").write_text("The harbour is closed in winter.")
+    (folder / "mill.txt").write_text("The mill grinds rye for Pemberton.")
+    command("sync", bank, folder, "--no-encode", "--author", "Ana", "--message", "first")
+    (folder / "harbour.txt").write_text("The harbour is open in winter.")
+    command("sync", bank, folder, "--no-encode")
+    command("remove", bank, "mill")
+    return bank
+
+
+def test_log_and_diff_tell_what_changed(command, history):
+    log = command.json("log", history)
+    assert [revision["revision"] for revision in log] == [3, 2, 1]
+    assert log[2] | {"time": "", "changes": []} == {
+        "revision": 1, "parent": None, "time": "", "author": "Ana", "message": "first", "changes": [],
+    }  # fmt: skip
+    changes = [[(pathlib.Path(c["document"]).name, c["change"]) for c in revision["changes"]] for revision in log]
+    assert changes == [
+        [("mill.txt", "removed")],
+        [("harbour.txt", "replaced")],
+        [("harbour.txt", "added"), ("mill.txt", "added")],
+    ]
+    assert len(command.json("log", history, "-n", "1")) == 1
+    assert [c["change"] for c in command.json("diff", history, 1, 3)] == ["replaced", "removed"]
+    assert "removed" in command("diff", history, 1, 3).stdout and "first" in command("log", history).stdout
+    assert "newest is 3" in command("diff", history, 1, 4, status=FAILED).stderr
+
+
+def test_the_past_can_be_asked_and_gone_back_to(command, history):
+    def names(*arguments):
+        return [pathlib.Path(d["document"]).name for d in command.json("list", history, *arguments)]
+
+    assert names() == ["harbour.txt"] and names("--at", 1) == ["harbour.txt", "mill.txt"]
+    assert "closed" in command("show", history, "harbour", "--at", 1).stdout
+    assert "open" in command("show", history, "harbour").stdout
+    found = command.json("search", history, "Pemberton", "--at", 1)[0]
+    assert len(found["results"]) == 1 and found["revision"] == 1 and found["unencoded_passages"] == 2
+    assert "revision 1" in command("search", history, "Pemberton", "--at", 1).stderr
+    assert command.json("search", history, "Pemberton")[0]["results"] == []
+    answer = command.json("ask", history, "What does the mill grind?", "--at", 1, status=(DONE, PARTLY))[0]
+    assert answer["revision"] == 1 and answer["retrieved"]
+    assert command.json("revert", history, 1)[0] == {"revision": 4, "parent": 1}
+    assert names() == ["harbour.txt", "mill.txt"]
+    assert command.json("log", history)[0]["parent"] == 1
+    assert "there is no revision 9" in command("revert", history, 9, status=FAILED).stderr
+    assert "no revision 9" in command("list", history, "--at", 9, status=FAILED).stderr
+
+
+def test_audit_names_what_is_wrong(command, history, tmp_path):
+    anchor, key = tmp_path / "anchor.json", tmp_path / "key"
+    report = command.json("audit", history, "--certificate", anchor, "--key", key)[0]
+    assert report["revisions"] == 3 and len(report["chain"]["head"]) == 64
+    older = tmp_path / "older"
+    shutil.copytree(history, older)
+    command("revert", history, 1)
+    command("audit", history, "--anchor", anchor)
+    newer = tmp_path / "newer.json"
+    command("audit", history, "--certificate", newer, "--key", key)
+    assert "rolled back" in command("audit", older, "--anchor", newer, status=FAILED).stderr
+    pack = next((history / "packs").iterdir())
+    data = bytearray(pack.read_bytes())
+    data[-1] ^= 1
+    pack.write_bytes(data)
+    assert pack.name in command("audit", history, status=FAILED).stderr
+    assert "error" in command.json("audit", history, status=FAILED)[0]
+
+
+def test_erase_leaves_nothing_and_certifies_it(command, history, tmp_path):
+    certificate, key, content = tmp_path / "cert.json", tmp_path / "key", tmp_path / "content.txt"
+    content.write_text("The mill grinds rye for Pemberton.")
+    report = command.json("erase", history, "mill", "--certificate", certificate, "--key", key)[0]
+    assert report["erased"] == 1 and not report["pending"] and report["revision"] == 4
+    for file in history.rglob("*"):
+        assert not file.is_file() or b"mill.txt" not in file.read_bytes(), file
+    assert len(command.json("list", history, "--at", 1)) == 1
+    assert command.json("log", history)[0]["changes"] == [{"document": report["numbers"][0], "change": "erased"}]
+    assert "mill" not in certificate.read_text()
+    proof = command.json("verify-erased", history, certificate, "--content", content)[0]
+    assert proof["verified"] == 1 and proof["sharing"] == []
+    command("audit", history, "--anchor", certificate)
+    again = tmp_path / "folder" / "mill.txt"
+    skipped = command("add", history, again, "--no-encode")
+    assert "--readmit" in skipped.stderr and len(command.json("list", history)) == 1
+    command("add", history, again, "--no-encode", "--readmit")
+    assert len(command.json("list", history)) == 2
+    shared = command.json("verify-erased", history, certificate, "--content", content, status=PARTLY)[0]
+    assert [pathlib.Path(key).name for key in shared["sharing"]] == ["mill.txt"]
+    certificate.write_text(certificate.read_text().replace(report["numbers"][0], "0" * 32))
+    assert "signature" in command("verify-erased", history, certificate, status=FAILED).stderr
+    assert command.json("erase", history)[0]["erased"] == 0
+
+
+def test_erase_waits_for_a_reader(command, msa, history):
+    reader = subprocess.Popen(
+        [msa, "search", history, "-", "--json", "--quiet"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        reader.stdin.write("harbour\n")
+        reader.stdin.flush()
+        assert json.loads(reader.stdout.readline())["results"]
+        waits = command("erase", history, "mill", "--json", status=PARTLY)
+        assert json.loads(waits.stdout)["pending"] and str(reader.pid) in waits.stderr
+        reader.stdin.write("Pemberton\n")
+        reader.stdin.flush()
+        assert json.loads(reader.stdout.readline())["results"] == []
+        assert command.json("erase", history)[0]["erased"] == 1
+    finally:
+        reader.kill()
+        reader.communicate()
+
+
 # --- search ---
 
 

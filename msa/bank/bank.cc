@@ -7,11 +7,15 @@
 #include <mutex>
 #include <set>
 
+#include "msa/bank/audit.h"
+#include "msa/bank/certificate.h"
 #include "msa/bank/chain.h"
 #include "msa/bank/core.h"
 #include "msa/bank/head.h"
+#include "msa/bank/history.h"
 #include "msa/bank/layout.h"
 #include "msa/bank/snapshot.h"
+#include "msa/bank/verify_erased.h"
 #include "msa/bank/writer.h"
 
 namespace msa {
@@ -62,13 +66,6 @@ Result<Head> ReadHeadFile(FileSystem& fs, const BankLayout& layout, const BankId
   return head;
 }
 
-bool HasWal(FileSystem& fs, const BankLayout& layout) {
-  const auto file = fs.Open(layout.catalog() + "-wal", OpenMode::kRead);
-  if (!file.ok()) return false;
-  const auto size = (*file)->Size();
-  return !size.ok() || *size > 0;
-}
-
 Result<Catalog> OpenForReading(FileSystem& fs, const BankLayout& layout, bool read_only) {
   if (!fs.Exists(layout.catalog())) return DataLoss(layout.catalog() + " is missing");
   if (!read_only) return Catalog::Open(layout.catalog(), Catalog::Access::kRead);
@@ -115,9 +112,29 @@ Status VerifyFiles(BankCore& core) {
   return OkStatus();
 }
 
+}  // namespace
+
+std::string_view ChangeName(ChangeKind change) {
+  switch (change) {
+    case ChangeKind::kAdded: return "added";
+    case ChangeKind::kReplaced: return "replaced";
+    case ChangeKind::kRemoved: return "removed";
+    case ChangeKind::kErased: return "erased";
+  }
+  MSA_CHECK(false);
+}
+
+namespace {
+
 class BankImpl final : public Bank {
  public:
-  explicit BankImpl(std::shared_ptr<BankCore> core) : core_(std::move(core)) {}
+  explicit BankImpl(std::shared_ptr<BankCore> core) : core_(std::move(core)) {
+    core_->SetDropLatest([this] {
+      const std::lock_guard lock(latest_mutex_);
+      latest_.reset();
+    });
+  }
+  ~BankImpl() override { core_->SetDropLatest(nullptr); }
 
   const std::string& path() const override { return core_->layout.root; }
   const BankOptions& options() const override { return core_->identity.options; }
@@ -125,27 +142,82 @@ class BankImpl final : public Bank {
 
   Result<std::shared_ptr<const Snapshot>> Latest() override {
     const std::lock_guard latest_lock(latest_mutex_);
+    MSA_RETURN_IF_ERROR(RenewLatest());
+    core_->NoteEpoch(latest_->erase_epoch());
+    return std::shared_ptr<const Snapshot>(latest_);
+  }
+
+  Result<std::shared_ptr<const Snapshot>> At(RevisionId revision) override {
+    std::shared_ptr<const BankSnapshot> snapshot;
+    {
+      const std::lock_guard lock(core_->catalog_mutex);
+      MSA_RETURN_IF_ERROR(LeaveImmutable());
+      MSA_ASSIGN_OR_RETURN(snapshot, BankSnapshot::Create(core_, revision));
+    }
+    core_->NoteEpoch(snapshot->erase_epoch());
+    return std::shared_ptr<const Snapshot>(std::move(snapshot));
+  }
+
+  Status Log(FunctionRef<bool(const RevisionInfo&)> on_revision) override {
+    return InTransaction(
+        [&](const CatalogState& state) { return ReadLog(*core_->catalog, state, on_revision); });
+  }
+
+  Result<std::vector<DocumentChange>> Diff(RevisionId from, RevisionId to) override {
+    std::vector<DocumentChange> changes;
+    MSA_RETURN_IF_ERROR(InTransaction([&](const CatalogState& state) -> Status {
+      MSA_RETURN_IF_ERROR(CheckRevision(state, from.value));
+      MSA_RETURN_IF_ERROR(CheckRevision(state, to.value));
+      MSA_ASSIGN_OR_RETURN(changes, DiffRevisions(*core_->catalog, from.value, to.value));
+      return OkStatus();
+    }));
+    return changes;
+  }
+
+  Result<AuditReport> Audit(std::optional<std::string_view> anchor) override {
+    if (!anchor) return AuditBank(*core_, nullptr);
+    MSA_ASSIGN_OR_RETURN(const Certificate certificate, Certificate::Parse(*anchor));
+    return AuditBank(*core_, &certificate);
+  }
+
+  Result<ErasureProof> VerifyErased(std::string_view certificate,
+                                    std::optional<std::string_view> content) override {
+    MSA_ASSIGN_OR_RETURN(const Certificate parsed, Certificate::Parse(certificate));
+    return VerifyErasure(*core_, parsed, content);
+  }
+
+  Result<std::unique_ptr<BankWriter>> StartWrite(WriteOptions options) override {
+    if (core_->read_only) {
+      return FailedPrecondition(core_->layout.root + " cannot be written; it is open for reading");
+    }
+    return Writer::Start(core_, std::move(options));
+  }
+
+ private:
+  // REQUIRES: latest_mutex_ is held.
+  Status RenewLatest() {
     const std::lock_guard lock(core_->catalog_mutex);
     MSA_RETURN_IF_ERROR(LeaveImmutable());
     if (latest_ != nullptr) {
       MSA_ASSIGN_OR_RETURN(const CatalogState state, core_->catalog->ReadState());
-      if (state.head.commit_number == latest_->commit_number()) {
-        return std::shared_ptr<const Snapshot>(latest_);
-      }
+      if (state.head.commit_number == latest_->commit_number()) return OkStatus();
     }
     core_->files.CloseTails();
     MSA_ASSIGN_OR_RETURN(latest_, BankSnapshot::Create(core_));
-    return std::shared_ptr<const Snapshot>(latest_);
+    return OkStatus();
   }
 
-  Result<std::unique_ptr<BankWriter>> StartWrite() override {
-    if (core_->read_only) {
-      return FailedPrecondition(core_->layout.root + " cannot be written; it is open for reading");
-    }
-    return Writer::Start(core_);
+  // Everything that `read` asks the catalog is of one moment.
+  Status InTransaction(FunctionRef<Status(const CatalogState&)> read) {
+    const std::lock_guard lock(core_->catalog_mutex);
+    MSA_RETURN_IF_ERROR(LeaveImmutable());
+    MSA_RETURN_IF_ERROR(core_->catalog->db().Execute("BEGIN"));
+    const auto state = core_->catalog->ReadState();
+    const Status status = state.ok() ? read(*state) : state.status();
+    const Status ended = core_->catalog->db().Execute("COMMIT");
+    return status.ok() ? ended : status;
   }
 
- private:
   // An immutable catalog ignores a WAL. Once there is one, a writer elsewhere is at work.
   Status LeaveImmutable() {
     if (!core_->read_only || !HasWal(core_->fs, core_->layout)) return OkStatus();
@@ -218,9 +290,7 @@ Result<std::shared_ptr<BankCore>> OpenCore(const std::string& path, FileSystem& 
   core->catalog = *std::move(catalog);
   MSA_ASSIGN_OR_RETURN(const CatalogState state, core->catalog->ReadState());
   MSA_RETURN_IF_ERROR(CheckAgainstHead(path, state.head, head));
-  if (core->reader_record.held()) {
-    MSA_RETURN_IF_ERROR(core->reader_record.ConfirmEpoch(state.head.erase_epoch));
-  }
+  core->NoteEpoch(state.head.erase_epoch);
   MSA_RETURN_IF_ERROR(VerifyFiles(*core));
   return core;
 }

@@ -142,19 +142,32 @@ struct BankStats {
   std::map<std::string, int64_t> disk_bytes;
 };
 
+// What an audit found sound.
+struct AuditReport {
+  int64_t revisions = 0;
+  int64_t chain_entries = 0;
+  std::string chain_head;  // hex
+  int64_t erase_epoch = 0;
+  int64_t verified_bytes = 0;  // of packs, segments and lexical shards
+};
+
 struct EncodingStats {
   EncodingInfo info;
   int64_t encoded_passages = 0;  // visible ones with latents
   int64_t latents = 0;
 };
 
-// One revision, unchanged for as long as the object lives, whatever is written meanwhile.
-// Thread-safe.
+// One revision, unchanged for as long as the object lives, whatever is written meanwhile, until
+// documents are erased. Thread-safe.
 class Snapshot {
  public:
   virtual ~Snapshot() = default;
 
   virtual RevisionId revision() const = 0;
+  // kUnavailable if documents were erased since the snapshot was taken. All that reads text or
+  // latents fails likewise then; what was read before must not be used. Ask at the end of a
+  // request.
+  virtual Status CheckErasures() const = 0;
   virtual Result<BankStats> Stats() const = 0;
   virtual Result<std::vector<EncodingStats>> Encodings() const = 0;
 
@@ -199,7 +212,57 @@ class Snapshot {
   virtual Result<std::vector<PassageId>> MatchingPassages(const LabelFilter& filter) const = 0;
 };
 
-enum class AddOutcome { kAdded, kReplaced, kUnchanged };
+enum class ChangeKind { kAdded, kReplaced, kRemoved, kErased };
+// "added", "replaced", …
+std::string_view ChangeName(ChangeKind change);
+
+// What became of one document.
+struct DocumentChange {
+  std::string key;  // of an erased document its number in the chain, hex
+  ChangeKind change = ChangeKind::kAdded;
+  friend bool operator==(const DocumentChange&, const DocumentChange&) = default;
+};
+
+// As the format numbers them.
+enum class RevisionKind { kWrite = 1, kRevert = 2, kErase = 3 };
+
+struct RevisionInfo {
+  RevisionId id;
+  RevisionId parent;  // not valid for the first
+  RevisionKind kind = RevisionKind::kWrite;
+  int64_t unix_ms = 0;
+  std::string author;
+  std::string message;
+  int64_t documents = 0;  // that it sees
+  // Against the parent; of one that went back, against the state it left. What was erased since is
+  // not in it.
+  std::vector<DocumentChange> changes;
+};
+
+// kErased: the document was erased from this bank and is not readmitted, so it was left out.
+enum class AddOutcome { kAdded, kReplaced, kUnchanged, kErased };
+
+struct EraseRequest {
+  // Ids, keys, or unique parts of keys or titles, of documents of any revision.
+  std::vector<std::string> documents;
+  // Unless empty: documents of which any version matches.
+  LabelFilter where;
+};
+
+struct EraseReport {
+  std::vector<std::string> numbers;  // of the documents in the chain, hex; what a certificate names
+  RevisionId revision;
+  // Empty: done, nothing is left. Otherwise nothing answers with the documents any more, but this
+  // still holds some of them: erase again, or write anything, when it has let go.
+  std::string waits_for;
+};
+
+// What verifying a certificate of erasure showed.
+struct ErasureProof {
+  int64_t documents = 0;
+  int64_t chain_entries = 0;
+  std::vector<std::string> sharing;  // keys of documents that share text with the content given
+};
 
 // Holds the bank's lock. Nothing is visible to anyone before Commit; dropping the object drops what
 // was not committed. One thread.
@@ -208,13 +271,41 @@ class BankWriter {
   virtual ~BankWriter() = default;
 
   // kUnchanged: the key is there with the same text, title and labels. kReplaced: the key's older
-  // version dies in this revision. Bounded memory: text goes to the pack file at once.
+  // version dies in this revision. Passages with the tokens of one of the version before keep its
+  // latents. Bounded memory: text goes to the pack file at once.
   virtual Result<AddOutcome> Add(NewDocument document) = 0;
-  // Documents added or replaced since the last commit.
+  // What Add of a document with these fields would do.
+  virtual Result<AddOutcome> Compare(std::string_view key, std::string_view title,
+                                     std::string_view text,
+                                     const std::map<std::string, std::string>& labels) = 0;
+  // The document of that key is gone from this revision on; older revisions keep it. False: there
+  // is none.
+  virtual Result<bool> Remove(std::string_view key) = 0;
+  // Documents added, replaced or removed since the last commit.
   virtual int64_t pending_documents() const = 0;
   virtual int64_t pending_text_bytes() const = 0;
+  // Passages added by this writer that kept latents of the newest encoding.
+  virtual int64_t reused_passages() const = 0;
   // Makes them a revision, with their lexical shard. No change: returns the current revision.
   virtual Result<RevisionId> Commit(std::string_view message) = 0;
+
+  // Goes back: a new revision that sees what `revision` saw. One row, whatever the bank's size.
+  // kNotFound: there is no such revision. kFailedPrecondition: documents wait for Commit.
+  virtual Result<RevisionId> Revert(RevisionId revision, std::string_view message) = 0;
+
+  // A certificate of the chain as it is now, as text, signed with the key of that file (made if
+  // absent; empty: DefaultSigningKeyPath). The chain names the key first, which is a commit unless
+  // it does already. With `erased`, EraseReport::numbers, it certifies that those are erased.
+  // kFailedPrecondition: documents wait for Commit, an erasure is not done, or the key lies in the
+  // bank.
+  virtual Result<std::string> Certify(const std::string& key_path,
+                                      const std::vector<std::string>& erased = {}) = 0;
+
+  // Erases documents with all their versions: text, tokens, latents, index, names and labels. From
+  // its first commit nothing answers with them; then their bytes are overwritten. A request that
+  // names nothing goes on with an erasure that had to wait. Their keys are remembered as hashes, so
+  // that Add refuses them. kNotFound names what is not there; then nothing is erased.
+  virtual Result<EraseReport> Erase(const EraseRequest& request, std::string_view message) = 0;
 
   // The encoding of this fingerprint, made if absent; kFailedPrecondition if its layout differs.
   virtual Result<EncodingId> OpenEncoding(const EncodingInfo& encoding) = 0;
@@ -224,6 +315,12 @@ class BankWriter {
   virtual Status AddLatents(EncodingId encoding, VersionId version, int64_t first_passage,
                             const LatentBlock& block) = 0;
   virtual Status CommitLatents() = 0;
+};
+
+// Of one writer.
+struct WriteOptions {
+  std::string author;    // of its revisions; empty: the name of the user who runs the program
+  bool readmit = false;  // erased documents may be added again
 };
 
 struct BankOptions {
@@ -249,10 +346,28 @@ class Bank {
 
   // The latest revision; cheap when nothing changed.
   virtual Result<std::shared_ptr<const Snapshot>> Latest() = 0;
-  // Takes the lock. kUnavailable: another writer holds it (its process id is named);
-  // kFailedPrecondition: read-only. Removes what a crashed writer left beyond the committed
-  // lengths.
-  virtual Result<std::unique_ptr<BankWriter>> StartWrite() = 0;
+  // A revision of the past, 0 to the latest. Labels of a filter are today's, whatever the revision,
+  // because they say who may read. kNotFound: there is no such revision.
+  virtual Result<std::shared_ptr<const Snapshot>> At(RevisionId revision) = 0;
+  // Every revision, newest first; on_revision returns false to stop. The catalog is held meanwhile.
+  virtual Status Log(FunctionRef<bool(const RevisionInfo&)> on_revision) = 0;
+  // What changes on the way from one revision to another, by document. kNotFound as At.
+  virtual Result<std::vector<DocumentChange>> Diff(RevisionId from, RevisionId to) = 0;
+  // Recomputes what the chain commits to from the rows that are kept, and verifies every block of
+  // every file, and `head`. `anchor`: the text of a certificate that was signed earlier; the chain
+  // must continue from its head, which a chain alone cannot show of a bank that was rolled back
+  // whole. kDataLoss names the first thing that is wrong. Reads the whole bank.
+  virtual Result<AuditReport> Audit(std::optional<std::string_view> anchor = std::nullopt) = 0;
+  // Whether the bank still is what a certificate of erasure says, given as text: an audit; no row,
+  // key, latent, token or posting of those documents; every byte of the folder belongs to something
+  // else. `content`: also names documents that share eight words in a row with it. kDataLoss names
+  // what is not so. Copies that somebody made are outside of it.
+  virtual Result<ErasureProof> VerifyErased(
+      std::string_view certificate, std::optional<std::string_view> content = std::nullopt) = 0;
+  // Takes the lock, and goes on with an erasure that waits. kUnavailable: another writer holds it
+  // (its process id is named); kFailedPrecondition: read-only. Removes what a crashed writer left
+  // beyond the committed lengths.
+  virtual Result<std::unique_ptr<BankWriter>> StartWrite(WriteOptions options = {}) = 0;
 };
 
 }  // namespace msa

@@ -149,6 +149,167 @@ TEST_F(BankTest, SecondWriterIsToldWhoHoldsTheBank) {
   EXPECT_TRUE(bank_->StartWrite().ok());
 }
 
+TEST_F(BankTest, RemovedDocumentIsGoneFromThatRevisionOn) {
+  auto writer = bank_->StartWrite();
+  ASSERT_OK(writer);
+  ASSERT_OK((*writer)->Add(MakeDocument("a", "A", "old words", 2)));
+  ASSERT_OK((*writer)->Add(MakeDocument("b", "B", "other words")));
+  ASSERT_OK((*writer)->Commit("one"));
+  const auto before = Latest();
+  EXPECT_FALSE(*(*writer)->Remove("c"));
+  EXPECT_TRUE(*(*writer)->Remove("a"));
+  EXPECT_FALSE(*(*writer)->Remove("a")) << "it is gone already";
+  EXPECT_EQ((*writer)->pending_documents(), 1);
+  EXPECT_EQ((*writer)->Commit("two")->value, 2);
+
+  const auto after = Latest();
+  EXPECT_THAT(Keys(*before), ElementsAre("a", "b"));
+  EXPECT_THAT(Keys(*after), ElementsAre("b"));
+  EXPECT_EQ(after->Stats()->documents, 1);
+  EXPECT_EQ(after->Stats()->passages, 1);
+  EXPECT_EQ(after->SearchLexical("old", 5, {})->size(), 0u);
+  EXPECT_EQ(*(*writer)->Add(MakeDocument("a", "A", "old words", 2)), AddOutcome::kAdded);
+  EXPECT_EQ((*writer)->Commit("three")->value, 3);
+  EXPECT_EQ(Latest()->SearchLexical("old", 5, {})->size(), 1u);
+}
+
+TEST_F(BankTest, ComparingTellsWhatAddWouldDoAndDoesNothing) {
+  auto writer = bank_->StartWrite();
+  ASSERT_OK(writer);
+  EXPECT_EQ(*(*writer)->Compare("a", "A", "words", {}), AddOutcome::kAdded);
+  ASSERT_OK((*writer)->Add(MakeDocument("a", "A", "words")));
+  EXPECT_EQ(*(*writer)->Compare("a", "A", "words", {}), AddOutcome::kUnchanged);
+  EXPECT_EQ(*(*writer)->Compare("a", "A", "new words", {}), AddOutcome::kReplaced);
+  EXPECT_EQ(*(*writer)->Compare("a", "B", "words", {}), AddOutcome::kReplaced);
+  EXPECT_EQ(*(*writer)->Compare("a", "A", "words", {{"k", "v"}}), AddOutcome::kReplaced);
+  ASSERT_OK((*writer)->Commit("one"));
+  EXPECT_EQ(*(*writer)->Compare("a", "A", "words", {}), AddOutcome::kUnchanged);
+  EXPECT_EQ((*writer)->Commit("nothing")->value, 1);
+}
+
+class HistoryTest : public BankTest {
+ protected:
+  // Revisions 1: a, b. 2: a replaced, c. 3: b removed. 4: back to 1. 5: d.
+  void SetUp() override {
+    BankTest::SetUp();
+    auto writer = bank_->StartWrite({.author = "Ana"});
+    ASSERT_OK(writer);
+    writer_ = *std::move(writer);
+    Add("a", "first", {{"tenant", "x"}});
+    Add("b", "second", {{"tenant", "x"}});
+    ASSERT_OK(writer_->Commit("one"));
+    Add("a", "changed", {{"tenant", "y"}});
+    Add("c", "third");
+    ASSERT_OK(writer_->Commit("two"));
+    ASSERT_TRUE(*writer_->Remove("b"));
+    ASSERT_OK(writer_->Commit("three"));
+    ASSERT_EQ(writer_->Revert(RevisionId{1}, "back")->value, 4);
+    Add("d", "fourth");
+    ASSERT_OK(writer_->Commit("five"));
+  }
+  void Add(const std::string& key, const std::string& text,
+           const std::map<std::string, std::string>& labels = {}) {
+    NewDocument document = MakeDocument(key, key, text);
+    document.labels = labels;
+    ASSERT_OK(writer_->Add(document));
+  }
+  std::vector<std::string> KeysAt(int64_t revision, const LabelFilter& filter = {}) {
+    const auto snapshot = bank_->At(RevisionId{revision});
+    EXPECT_TRUE(snapshot.ok()) << snapshot.status();
+    EXPECT_EQ((*snapshot)->revision().value, revision);
+    return Keys(**snapshot, filter);
+  }
+
+  std::unique_ptr<BankWriter> writer_;
+};
+
+TEST_F(HistoryTest, EveryRevisionStaysAsItWas) {
+  for (int round = 0; round < 2; ++round) {
+    EXPECT_THAT(KeysAt(0), ElementsAre());
+    EXPECT_THAT(KeysAt(1), ElementsAre("a", "b"));
+    EXPECT_THAT(KeysAt(2), ElementsAre("b", "a", "c"));
+    EXPECT_THAT(KeysAt(3), ElementsAre("a", "c"));
+    EXPECT_THAT(KeysAt(4), ElementsAre("a", "b"));
+    EXPECT_THAT(KeysAt(5), ElementsAre("a", "b", "d"));
+    const auto at2 = *bank_->At(RevisionId{2});
+    EXPECT_EQ(at2->Stats()->documents, 3);
+    EXPECT_EQ(at2->ReadContent(at2->FindDocument("a")->version)->text, "changed");
+    EXPECT_EQ(at2->SearchLexical("changed", 5, {})->size(), 1u);
+    EXPECT_EQ(at2->SearchLexical("fourth", 5, {})->size(), 0u);
+    EXPECT_EQ(Latest()->SearchLexical("first", 5, {})->size(), 1u);
+    EXPECT_EQ(Latest()->Stats()->documents, 3);
+    writer_.reset();
+    Reopen();
+  }
+  const auto missing = bank_->At(RevisionId{6});
+  EXPECT_EQ(missing.status().code(), StatusCode::kNotFound);
+  EXPECT_THAT(missing.status().message(), HasSubstr("the newest is 5"));
+}
+
+TEST_F(HistoryTest, LogTellsWhoChangedWhatAndWhy) {
+  std::vector<RevisionInfo> log;
+  ASSERT_OK(bank_->Log([&](const RevisionInfo& info) {
+    log.push_back(info);
+    return true;
+  }));
+  ASSERT_EQ(log.size(), 5u);
+  EXPECT_EQ(log[0].id.value, 5);
+  EXPECT_EQ(log[0].parent.value, 4);
+  EXPECT_EQ(log[0].author, "Ana");
+  EXPECT_EQ(log[0].message, "five");
+  EXPECT_GT(log[0].unix_ms, 0);
+  EXPECT_THAT(log[0].changes, ElementsAre(DocumentChange{"d", ChangeKind::kAdded}));
+  EXPECT_EQ(log[1].kind, RevisionKind::kRevert);
+  EXPECT_EQ(log[1].parent.value, 1);
+  EXPECT_THAT(log[1].changes, ElementsAre(DocumentChange{"a", ChangeKind::kReplaced},
+                                          DocumentChange{"b", ChangeKind::kAdded},
+                                          DocumentChange{"c", ChangeKind::kRemoved}));
+  EXPECT_THAT(log[2].changes, ElementsAre(DocumentChange{"b", ChangeKind::kRemoved}));
+  EXPECT_THAT(log[3].changes, ElementsAre(DocumentChange{"a", ChangeKind::kReplaced},
+                                          DocumentChange{"c", ChangeKind::kAdded}));
+  EXPECT_FALSE(log[4].parent.valid());
+  int seen = 0;
+  ASSERT_OK(bank_->Log([&](const RevisionInfo&) { return ++seen < 2; }));
+  EXPECT_EQ(seen, 2);
+}
+
+TEST_F(HistoryTest, DiffGoesBothWays) {
+  EXPECT_THAT(*bank_->Diff(RevisionId{3}, RevisionId{5}),
+              ElementsAre(DocumentChange{"a", ChangeKind::kReplaced},
+                          DocumentChange{"b", ChangeKind::kAdded},
+                          DocumentChange{"c", ChangeKind::kRemoved},
+                          DocumentChange{"d", ChangeKind::kAdded}));
+  EXPECT_THAT(*bank_->Diff(RevisionId{5}, RevisionId{4}),
+              ElementsAre(DocumentChange{"d", ChangeKind::kRemoved}));
+  EXPECT_THAT(*bank_->Diff(RevisionId{1}, RevisionId{4}), ElementsAre());
+  EXPECT_EQ(bank_->Diff(RevisionId{1}, RevisionId{9}).status().code(), StatusCode::kNotFound);
+}
+
+TEST_F(HistoryTest, AccessFollowsTheLabelsOfToday) {
+  // Today a has tenant x again, b is there, c is gone.
+  EXPECT_THAT(KeysAt(2, {{"tenant", "x"}}), ElementsAre("b", "a"));
+  EXPECT_THAT(KeysAt(2, {{"tenant", "y"}}), ElementsAre());
+  Add("a", "first", {{"tenant", "z"}});
+  ASSERT_OK(writer_->Commit("six"));
+  EXPECT_THAT(KeysAt(1, {{"tenant", "x"}}), ElementsAre("b"));
+  EXPECT_THAT(KeysAt(1, {{"tenant", "z"}}), ElementsAre("a"));
+  // A document that is gone keeps the labels it had last.
+  ASSERT_TRUE(*writer_->Remove("a"));
+  ASSERT_OK(writer_->Commit("seven"));
+  EXPECT_THAT(KeysAt(1, {{"tenant", "z"}}), ElementsAre("a"));
+  EXPECT_THAT(KeysAt(1, {{"title", "a"}}), ElementsAre("a"));
+}
+
+TEST_F(HistoryTest, GoingBackRefusesWhatItCannotDo) {
+  EXPECT_EQ(writer_->Revert(RevisionId{6}, "").status().code(), StatusCode::kNotFound);
+  EXPECT_EQ(writer_->Revert(RevisionId{0}, "").status().code(), StatusCode::kNotFound);
+  Add("e", "fifth");
+  EXPECT_EQ(writer_->Revert(RevisionId{1}, "").status().code(), StatusCode::kFailedPrecondition);
+  ASSERT_OK(writer_->Commit("six"));
+  EXPECT_EQ(writer_->Revert(RevisionId{5}, "")->value, 7) << "the refusals left it usable";
+  EXPECT_THAT(KeysAt(7), ElementsAre("a", "b", "d"));
+}
+
 TEST_F(BankTest, NamesThatFitSeveralDocumentsListThem) {
   auto writer = bank_->StartWrite();
   ASSERT_OK(writer);
@@ -230,6 +391,93 @@ TEST_F(BankTest, LatentsComeBackBitForBit) {
   ASSERT_OK(stats);
   EXPECT_EQ((*stats)[0].encoded_passages, 2);
   EXPECT_EQ((*stats)[0].latents, 3);
+}
+
+// A document of one passage a word, a token each.
+NewDocument Words(const std::string& key, const std::vector<std::string>& words) {
+  NewDocument document = MakeDocument(key, "T", "", 0);
+  for (const std::string& word : words) {
+    const auto begin = static_cast<int64_t>(document.text.size());
+    document.text += word;
+    const auto token = static_cast<int32_t>(std::hash<std::string>()(word) % 1000);
+    document.passages.push_back({begin, begin + static_cast<int64_t>(word.size()), 0, {token}});
+  }
+  return document;
+}
+
+TEST_F(BankTest, ChangedDocumentKeepsTheLatentsOfPassagesThatDidNotChange) {
+  const LatentLayout layout{.key_dim = 16, .layers = 1, .kv_heads = 1, .head_dim = 4};
+  const auto expect_latents = [&](EncodingId encoding, const std::vector<int64_t>& seeds) {
+    const auto snapshot = Latest();
+    const auto info = snapshot->FindDocument("a");
+    ASSERT_OK(info);
+    const auto content = snapshot->ReadContent(info->version);
+    ASSERT_OK(content);
+    ASSERT_EQ(content->passages.size(), seeds.size());
+    for (size_t i = 0; i < seeds.size(); ++i) {
+      const auto block = snapshot->ReadLatents(encoding, content->passages[i].id);
+      if (seeds[i] < 0) {
+        EXPECT_EQ(block.status().code(), StatusCode::kNotFound) << "passage " << i;
+      } else {
+        ASSERT_OK(block);
+        EXPECT_EQ(block->latents, MakeLatents(layout, {2}, seeds[i]).latents) << "passage " << i;
+      }
+    }
+  };
+  auto writer = bank_->StartWrite();
+  ASSERT_OK(writer);
+  const auto encoding = (*writer)->OpenEncoding({{}, "f00d", "{}", layout});
+  ASSERT_OK(encoding);
+  ASSERT_OK((*writer)->Add(Words("a", {"zero", "one", "two", "three", "four"})));
+  ASSERT_OK((*writer)->Commit("one"));
+  const VersionId first = Latest()->FindDocument("a")->version;
+  for (int64_t p = 0; p < 4; ++p) {  // the last one is not encoded yet
+    ASSERT_OK((*writer)->AddLatents(*encoding, first, p, MakeLatents(layout, {2}, p)));
+  }
+  ASSERT_OK((*writer)->CommitLatents());
+
+  // Inserted, moved, repeated and dropped passages.
+  EXPECT_EQ(*(*writer)->Add(Words("a", {"new", "one", "two", "zero", "four", "one"})),
+            AddOutcome::kReplaced);
+  ASSERT_OK((*writer)->Commit("two"));
+  EXPECT_EQ((*writer)->reused_passages(), 4);
+  expect_latents(*encoding, {-1, 1, 2, 0, -1, 1});
+
+  // What comes back after a removal needs no encoding either.
+  ASSERT_TRUE(*(*writer)->Remove("a"));
+  ASSERT_OK((*writer)->Commit("three"));
+  EXPECT_EQ(*(*writer)->Add(Words("a", {"zero", "two"})), AddOutcome::kAdded);
+  ASSERT_OK((*writer)->Commit("four"));
+  expect_latents(*encoding, {0, 2});
+  Reopen();
+  expect_latents(*encoding, {0, 2});
+}
+
+TEST_F(BankTest, DamagedVersionCanBeReplaced) {
+  {
+    auto writer = bank_->StartWrite();
+    ASSERT_OK(writer);
+    const auto encoding = (*writer)->OpenEncoding({{}, "f00d", "{}", {.key_dim = 16}});
+    ASSERT_OK(encoding);
+    ASSERT_OK((*writer)->Add(MakeDocument("a", "A", "some words")));
+    ASSERT_OK((*writer)->Commit("one"));
+    ASSERT_OK(
+        (*writer)->AddLatents(*encoding, VersionId{1}, 0, MakeLatents({.key_dim = 16}, {1}, 1)));
+    ASSERT_OK((*writer)->CommitLatents());
+  }
+  const auto names = PosixFileSystem().List(folder_ / "bank/packs");
+  ASSERT_OK(names);
+  const std::string path = folder_ / "bank/packs/" + names->front();
+  std::string bytes = ReadFile(path).value();
+  bytes.back() ^= 1;
+  ASSERT_OK(WriteFileAtomically(PosixFileSystem(), path, bytes));
+  Reopen();
+  ASSERT_FALSE(Latest()->ReadContent(VersionId{1}).ok());
+  auto writer = bank_->StartWrite();
+  ASSERT_OK(writer);
+  EXPECT_EQ(*(*writer)->Add(MakeDocument("a", "A", "other words")), AddOutcome::kReplaced);
+  ASSERT_OK((*writer)->Commit("two"));
+  EXPECT_EQ(Latest()->ReadContent(VersionId{2})->text, "other words");
 }
 
 TEST(Bank, RefusesWhatIsNoBank) {

@@ -2,10 +2,13 @@
 // short buffer turns the reader bad, and its caller checks once.
 #pragma once
 
+#include <array>
 #include <bit>
+#include <charconv>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <type_traits>
@@ -77,5 +80,20 @@ class ByteReader {
   std::span<const std::byte> rest_;
   bool good_ = true;
 };
+
+// Exactly kBytes in hex; nullopt otherwise.
+template <size_t kBytes>
+std::optional<std::array<std::byte, kBytes>> ParseHex(std::string_view hex) {
+  std::array<std::byte, kBytes> bytes;
+  if (hex.size() != 2 * kBytes) return std::nullopt;
+  for (size_t i = 0; i < kBytes; ++i) {
+    unsigned value = 0;
+    const char* begin = hex.data() + 2 * i;
+    const auto [end, error] = std::from_chars(begin, begin + 2, value, 16);
+    if (error != std::errc() || end != begin + 2) return std::nullopt;
+    bytes[i] = static_cast<std::byte>(value);
+  }
+  return bytes;
+}
 
 }  // namespace msa

@@ -20,10 +20,17 @@ constexpr char kVisible[] =
     " on_path(v.birth) AND NOT EXISTS"
     "(SELECT 1 FROM deaths d WHERE d.version = v.id AND on_path(d.revision)) ";
 
+// Of the document of v: the version that is visible today, else the newest.
+constexpr char kTodaysVersion[] =
+    "ifnull((SELECT max(t.id) FROM versions t WHERE t.document = v.document AND on_today(t.birth)"
+    " AND NOT EXISTS(SELECT 1 FROM deaths d WHERE d.version = t.id AND on_today(d.revision))),"
+    " (SELECT max(t.id) FROM versions t WHERE t.document = v.document))";
+
 constexpr char kSelectVersion[] =
     "SELECT v.id, v.document, v.birth, v.first_passage, v.num_passages, v.num_tokens,"
     " v.text_bytes, v.title, v.source_path, v.source_sha256, v.source_bytes, v.media_type,"
-    " v.labels, v.added, v.file, v.position, v.length, v.checksum, d.key"
+    " v.labels, v.added, v.file, v.position, v.length, v.checksum, d.key, d.number, v.salt,"
+    " v.text_hash"
     " FROM versions v JOIN documents d ON d.id = v.document ";
 
 void OnPath(sqlite3_context* context, int, sqlite3_value** args) {
@@ -42,6 +49,14 @@ std::map<std::string, std::string> ParseLabels(std::string_view json_text) {
   return labels;
 }
 
+// Zeros if the blob has another length, which no chain entry then fits.
+template <size_t kBytes>
+std::array<std::byte, kBytes> FixedBlob(std::span<const std::byte> blob) {
+  std::array<std::byte, kBytes> bytes{};
+  if (blob.size() == kBytes) std::ranges::copy(blob, bytes.begin());
+  return bytes;
+}
+
 VersionRow ReadVersion(const Statement& row) {
   VersionRow version;
   DocumentInfo& info = version.info;
@@ -57,11 +72,15 @@ VersionRow ReadVersion(const Statement& row) {
   info.source_sha256 = row.Text(9);
   info.source_bytes = row.Int(10);
   info.media_type = row.Text(11);
-  info.labels = ParseLabels(row.Text(12));
+  version.labels_json = row.Text(12);
+  info.labels = ParseLabels(version.labels_json);
   info.added_unix_ms = row.Int(13);
   version.frame = {FileId{row.Int(14)}, row.Int(15), row.Int(16),
                    static_cast<uint64_t>(row.Int(17))};
   info.key = row.Text(18);
+  version.number = FixedBlob<sizeof(RandomNumber)>(row.Blob(19));
+  version.salt = FixedBlob<sizeof(RandomNumber)>(row.Blob(20));
+  version.text_hash = FixedBlob<sizeof(Digest)>(row.Blob(21));
   return version;
 }
 
@@ -81,6 +100,39 @@ const char* OwnField(std::string_view name) {
   if (name == "type") return "v.media_type";
   return nullptr;
 }
+
+// The conditions of a filter on versions v, each " AND …". Labels are looked up for the version
+// that the expression `labelled` names; where that is v.id, the index of labels leads the way.
+class FilterSql {
+ public:
+  FilterSql(const LabelFilter& filter, const BankId& bank, std::string_view labelled) {
+    for (const auto& [name, value] : filter) {
+      const char* field = OwnField(name);
+      const std::string parameter = "?" + std::to_string(values_.size() + 1);
+      if (field != nullptr) {
+        sql_ += std::string(" AND ") + field + " = " + parameter;
+      } else {
+        sql_.append(" AND ").append(labelled);
+        sql_ += " IN (SELECT version FROM labels WHERE lookup = " + parameter + ")";
+      }
+      values_.push_back(field != nullptr ? value : LabelLookup(bank, name, value));
+      is_lookup_.push_back(field == nullptr);
+    }
+  }
+
+  const std::string& sql() const { return sql_; }
+  // The values are borrowed.
+  void Bind(Statement* rows) const {
+    for (size_t i = 0; i < values_.size(); ++i) rows->BindAt(i + 1, values_[i], is_lookup_[i]);
+  }
+
+ private:
+  std::string sql_;
+  std::vector<std::string> values_;
+  std::vector<bool> is_lookup_;
+};
+
+constexpr int64_t kCandidatesListed = 6;
 
 }  // namespace
 
@@ -134,13 +186,20 @@ Result<Catalog> Catalog::Open(const std::string& path, Access access) {
     return Unimplemented("catalog version " + std::to_string(kind.Int(1)) +
                          ", this program reads " + std::to_string(kCatalogVersion));
   }
-  const int code = sqlite3_create_function(db.handle(), "on_path", 1, SQLITE_UTF8,
-                                           catalog.path_.get(), OnPath, nullptr, nullptr);
-  if (code != SQLITE_OK) return db.LastError("create function on_path");
+  const auto define = [&](const char* name, const RevisionPath** path) {
+    const int code =
+        sqlite3_create_function(db.handle(), name, 1, SQLITE_UTF8, path, OnPath, nullptr, nullptr);
+    return code == SQLITE_OK ? OkStatus() : db.LastError(std::string("create function ") + name);
+  };
+  MSA_RETURN_IF_ERROR(define("on_path", &catalog.paths_->shown));
+  MSA_RETURN_IF_ERROR(define("on_today", &catalog.paths_->today));
   MSA_ASSIGN_OR_RETURN(
       catalog.read_state_,
       db.Prepare("SELECT commit_number, revision, chain_length, chain_head, erase_epoch,"
                  " next_document, next_version, next_passage, next_file FROM state"));
+  MSA_ASSIGN_OR_RETURN(catalog.find_visible_,
+                       db.Prepare(std::string(kSelectVersion) + "WHERE v.document = ?1 AND" +
+                                  kVisible + "ORDER BY v.id DESC LIMIT 1"));
   return catalog;
 }
 
@@ -183,33 +242,47 @@ Result<RevisionPath> Catalog::ReadPath(int64_t revision) {
   return path;
 }
 
+Result<RevisionTotals> Catalog::ReadTotals(int64_t revision) {
+  MSA_ASSIGN_OR_RETURN(Statement totals,
+                       db_.Prepare("SELECT documents, passages, tokens, text_bytes FROM revisions"
+                                   " WHERE id = ?1"));
+  MSA_ASSIGN_OR_RETURN(const bool row, totals.Bind(revision).Step());
+  if (!row) return RevisionTotals{};
+  return RevisionTotals{totals.Int(0), totals.Int(1), totals.Int(2), totals.Int(3)};
+}
+
 Result<std::vector<VersionSpan>> Catalog::VisibleVersions(const LabelFilter& filter,
                                                           const BankId& bank) {
   std::string sql =
       "SELECT v.id, v.first_passage, v.num_passages, v.num_tokens FROM versions v WHERE";
   sql += kVisible;
-  std::vector<std::string> values;
-  std::vector<bool> is_lookup;
-  for (const auto& [name, value] : filter) {
-    const char* field = OwnField(name);
-    const std::string parameter = "?" + std::to_string(values.size() + 1);
-    if (field != nullptr) {
-      sql += std::string(" AND ") + field + " = " + parameter;
-    } else {
-      sql += " AND v.id IN (SELECT version FROM labels WHERE lookup = " + parameter + ")";
-    }
-    values.push_back(field != nullptr ? value : LabelLookup(bank, name, value));
-    is_lookup.push_back(field == nullptr);
-  }
-  sql += " ORDER BY v.id";
+  const FilterSql conditions(filter, bank, paths_->today == nullptr ? "v.id" : kTodaysVersion);
+  sql += conditions.sql() + " ORDER BY v.id";
   MSA_ASSIGN_OR_RETURN(Statement rows, db_.Prepare(sql));
-  for (size_t i = 0; i < values.size(); ++i) rows.BindAt(i + 1, values[i], is_lookup[i]);
+  conditions.Bind(&rows);
   std::vector<VersionSpan> versions;
   while (true) {
     MSA_ASSIGN_OR_RETURN(const bool row, rows.Step());
     if (!row) return versions;
     versions.push_back({rows.Int(0), rows.Int(1), rows.Int(2), rows.Int(3)});
   }
+}
+
+Result<std::vector<DocId>> Catalog::DocumentsThatDiffer(const RevisionPath& a,
+                                                        const RevisionPath& b) {
+  MSA_ASSIGN_OR_RETURN(
+      Statement rows,
+      db_.Prepare("SELECT document FROM versions WHERE on_path(birth) != on_today(birth) UNION"
+                  " SELECT v.document FROM deaths d JOIN versions v ON v.id = d.version"
+                  " WHERE on_path(d.revision) != on_today(d.revision) ORDER BY 1"));
+  paths_->shown = &a;
+  paths_->today = &b;
+  std::vector<DocId> documents;
+  Result<bool> row = rows.Step();
+  for (; row.ok() && *row; row = rows.Step()) documents.push_back(DocId{rows.Int(0)});
+  *paths_ = {};
+  MSA_RETURN_IF_ERROR(row.status());
+  return documents;
 }
 
 Result<std::optional<VersionRow>> Catalog::OneVersion(Statement& statement) {
@@ -221,9 +294,13 @@ Result<std::optional<VersionRow>> Catalog::OneVersion(Statement& statement) {
 }
 
 Result<std::optional<VersionRow>> Catalog::FindVisible(DocId document) {
+  return OneVersion(find_visible_.Bind(document.value));
+}
+
+Result<std::optional<VersionRow>> Catalog::FindNewest(DocId document) {
   MSA_ASSIGN_OR_RETURN(Statement statement,
-                       db_.Prepare(std::string(kSelectVersion) + "WHERE v.document = ?1 AND" +
-                                   kVisible + "ORDER BY v.id DESC LIMIT 1"));
+                       db_.Prepare(std::string(kSelectVersion) +
+                                   "WHERE v.document = ?1 ORDER BY v.id DESC LIMIT 1"));
   return OneVersion(statement.Bind(document.value));
 }
 
@@ -263,6 +340,26 @@ Status Catalog::ForEachInRange(int64_t first, int64_t end,
   }
 }
 
+Status Catalog::ForEachVersion(FunctionRef<Status(const VersionRow&)> on_version) {
+  MSA_ASSIGN_OR_RETURN(Statement rows, db_.Prepare(std::string(kSelectVersion) + "ORDER BY v.id"));
+  while (true) {
+    MSA_ASSIGN_OR_RETURN(const bool row, rows.Step());
+    if (!row) return OkStatus();
+    MSA_RETURN_IF_ERROR(on_version(ReadVersion(rows)));
+  }
+}
+
+Status Catalog::ForEachInPack(FileId pack, FunctionRef<Status(const VersionRow&)> on_version) {
+  MSA_ASSIGN_OR_RETURN(Statement rows, db_.Prepare(std::string(kSelectVersion) +
+                                                   "WHERE v.file = ?1 ORDER BY v.position"));
+  rows.Bind(pack.value);
+  while (true) {
+    MSA_ASSIGN_OR_RETURN(const bool row, rows.Step());
+    if (!row) return OkStatus();
+    MSA_RETURN_IF_ERROR(on_version(ReadVersion(rows)));
+  }
+}
+
 Result<std::optional<DocId>> Catalog::FindDocument(std::string_view key, const BankId& bank) {
   MSA_ASSIGN_OR_RETURN(Statement statement,
                        db_.Prepare("SELECT id FROM documents WHERE lookup = ?1"));
@@ -284,6 +381,51 @@ Result<std::vector<VersionRow>> Catalog::FindByPart(std::string_view part, int64
     MSA_ASSIGN_OR_RETURN(const bool row, statement.Step());
     if (!row) return versions;
     versions.push_back(ReadVersion(statement));
+  }
+}
+
+Result<DocId> Catalog::FindEver(std::string_view name, const BankId& bank) {
+  if (name.empty()) return InvalidArgument("a document's name must not be empty");
+  const std::string lookup = KeyLookup(bank, name);
+  MSA_ASSIGN_OR_RETURN(
+      Statement exact,
+      db_.Prepare("SELECT id FROM documents WHERE lookup = ?1 UNION ALL"
+                  " SELECT id FROM documents WHERE CAST(id AS TEXT) = ?2 LIMIT 1"));
+  MSA_ASSIGN_OR_RETURN(const bool is_exact, exact.Bind(BlobOf(lookup), name).Step());
+  if (is_exact) return DocId{exact.Int(0)};
+  MSA_ASSIGN_OR_RETURN(Statement part,
+                       db_.Prepare("SELECT DISTINCT d.id, d.key FROM documents d JOIN versions v"
+                                   " ON v.document = d.id WHERE instr(lower(d.key), lower(?1))"
+                                   " OR instr(lower(v.title), lower(?1)) ORDER BY d.id LIMIT ?2"));
+  part.Bind(name, kCandidatesListed);
+  std::vector<DocId> found;
+  std::string listed;
+  while (true) {
+    MSA_ASSIGN_OR_RETURN(const bool row, part.Step());
+    if (!row) break;
+    found.push_back(DocId{part.Int(0)});
+    listed.append("\n  ").append(std::to_string(part.Int(0)));
+    listed.append("  ").append(part.Text(1));
+  }
+  if (found.size() == 1) return found.front();
+  if (found.empty()) {
+    return NotFound("no document of any revision has the id or key \"" + std::string(name) +
+                    "\", or that in its key or title");
+  }
+  return InvalidArgument(std::string(name) + " fits several documents:" + listed);
+}
+
+Result<std::vector<DocId>> Catalog::FindEver(const LabelFilter& filter, const BankId& bank) {
+  const FilterSql conditions(filter, bank, "v.id");
+  MSA_ASSIGN_OR_RETURN(Statement rows,
+                       db_.Prepare("SELECT DISTINCT v.document FROM versions v WHERE 1" +
+                                   conditions.sql() + " ORDER BY v.document"));
+  conditions.Bind(&rows);
+  std::vector<DocId> documents;
+  while (true) {
+    MSA_ASSIGN_OR_RETURN(const bool row, rows.Step());
+    if (!row) return documents;
+    documents.push_back(DocId{rows.Int(0)});
   }
 }
 

@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "msa/bank/chain.h"
 #include "msa/bank/head.h"
 #include "msa/bank/layout.h"
 #include "msa/bank/pack.h"
@@ -55,10 +56,45 @@ class RevisionPath {
   std::vector<Run> runs_;  // newest first
 };
 
+// What a revision sees, as the table revisions says; of one version, what it adds to that.
+struct RevisionTotals {
+  int64_t documents = 0;
+  int64_t passages = 0;
+  int64_t tokens = 0;
+  int64_t text_bytes = 0;
+
+  RevisionTotals& operator+=(const RevisionTotals& other) {
+    documents += other.documents;
+    passages += other.passages;
+    tokens += other.tokens;
+    text_bytes += other.text_bytes;
+    return *this;
+  }
+  RevisionTotals& operator-=(const RevisionTotals& other) {
+    documents -= other.documents;
+    passages -= other.passages;
+    tokens -= other.tokens;
+    text_bytes -= other.text_bytes;
+    return *this;
+  }
+  friend bool operator==(const RevisionTotals&, const RevisionTotals&) = default;
+};
+
 struct VersionRow {
   DocumentInfo info;
   int64_t first_passage = 0;
   FramePlace frame;
+  // What its chain entry names and commits to, beside the fields of `info`.
+  RandomNumber number{};
+  RandomNumber salt{};
+  std::string labels_json;
+  Digest text_hash{};
+
+  CommittedFields committed_fields() const {
+    return {info.key,           info.title,      info.source_path,
+            info.source_sha256, info.media_type, labels_json};
+  }
+  RevisionTotals totals() const { return {1, info.num_passages, info.num_tokens, info.text_bytes}; }
 };
 
 // A version and its passages' ids.
@@ -81,29 +117,50 @@ class Catalog {
   static Status Create(const std::string& path);
   // kDataLoss if it is no catalog, kUnimplemented if it is a newer one.
   static Result<Catalog> Open(const std::string& path, Access access);
-  Catalog() : path_(std::make_unique<const RevisionPath*>(nullptr)) {}
+  Catalog() : paths_(std::make_unique<Paths>()) {}
 
   Database& db() { return db_; }
 
   Result<CatalogState> ReadState();
   Result<RevisionPath> ReadPath(int64_t revision);
+  // What a revision sees; nothing if there is no such row, as for revision 0.
+  Result<RevisionTotals> ReadTotals(int64_t revision);
 
   // Makes `path` the one that the SQL function on_path(revision) asks. Borrowed.
-  void SetPath(const RevisionPath* path) { *path_ = path; }
+  void SetPath(const RevisionPath* path) { paths_->shown = path; }
+  // The path of today, where SetPath's is another: labels are looked up by it. Null: it is the
+  // same.
+  void SetToday(const RevisionPath* path) { paths_->today = path; }
 
-  // Needs SetPath. Ascending by version, hence by passage.
+  // Needs SetPath and SetToday. Ascending by version, hence by passage. A label counts if the
+  // document's version of today has it, or if there is none today, its newest.
   Result<std::vector<VersionSpan>> VisibleVersions(const LabelFilter& filter, const BankId& bank);
+  // Ascending: documents of which a version came or went on one of the paths only. All others look
+  // the same from both. Leaves no path set.
+  Result<std::vector<DocId>> DocumentsThatDiffer(const RevisionPath& a, const RevisionPath& b);
   // The visible version of a document; nullopt if there is none.
   Result<std::optional<VersionRow>> FindVisible(DocId document);
+  // The newest version of a document, visible or not.
+  Result<std::optional<VersionRow>> FindNewest(DocId document);
   Result<std::optional<VersionRow>> FindVersion(VersionId version);
   // The rows of `versions`, in their order; those that are gone are left out.
   Result<std::vector<VersionRow>> FindVersions(std::span<const VersionSpan> versions);
   // Every version, visible or not, that has passages in [first, end), ascending.
   Status ForEachInRange(int64_t first, int64_t end,
                         FunctionRef<Status(const VersionRow&)> on_version);
+  // Every version, ascending.
+  Status ForEachVersion(FunctionRef<Status(const VersionRow&)> on_version);
+  // Those whose frames lie in one pack, in the order of their positions.
+  Status ForEachInPack(FileId pack, FunctionRef<Status(const VersionRow&)> on_version);
   Result<std::optional<DocId>> FindDocument(std::string_view key, const BankId& bank);
   // Up to `limit` visible versions whose key or title contains `part`, ignoring ASCII case.
   Result<std::vector<VersionRow>> FindByPart(std::string_view part, int64_t limit);
+
+  // Of any revision: by id, key, or a unique part of key or title. Errors as FindDocument of a
+  // snapshot.
+  Result<DocId> FindEver(std::string_view name, const BankId& bank);
+  // Those of which any version matches, ascending.
+  Result<std::vector<DocId>> FindEver(const LabelFilter& filter, const BankId& bank);
 
   struct FileRow {
     FileId id;
@@ -128,12 +185,17 @@ class Catalog {
   Result<std::vector<ShardRow>> Shards();
 
  private:
+  struct Paths {
+    const RevisionPath* shown = nullptr;
+    const RevisionPath* today = nullptr;
+  };
   Result<std::optional<VersionRow>> OneVersion(Statement& statement);
 
-  // Referred to by the SQL function, so it must outlive the connection: declared first.
-  std::unique_ptr<const RevisionPath*> path_;
+  // Referred to by SQL functions, so it must outlive the connection: declared first.
+  std::unique_ptr<Paths> paths_;
   Database db_;
   Statement read_state_;
+  Statement find_visible_;
 };
 
 // How keys and labels are looked up (docs/bank-format.md, table documents).

@@ -26,14 +26,13 @@ Digest HashEntry(const Digest& previous, const ChainEntry& entry) {
   return Blake2b(writer.bytes());
 }
 
-Digest CommitToDocument(const RandomNumber& salt, const NewDocument& document,
-                        std::string_view labels_json, const Digest& text_hash) {
+Digest CommitToDocument(const RandomNumber& salt, const CommittedFields& fields,
+                        const Digest& text_hash) {
   ByteWriter writer;
   writer.PutBytes(salt);
   for (const std::string_view field :
-       {std::string_view(document.key), std::string_view(document.title),
-        std::string_view(document.source_path), std::string_view(document.source_sha256),
-        std::string_view(document.media_type), labels_json}) {
+       {fields.key, fields.title, fields.source_path, fields.source_sha256, fields.media_type,
+        fields.labels_json}) {
     writer.PutField(field);
   }
   writer.PutField(text_hash);
@@ -45,6 +44,15 @@ Digest CommitToRevision(std::string_view author, std::string_view message) {
   writer.PutBytes(RandomNumber{});
   writer.PutField(author);
   writer.PutField(message);
+  return Blake2b(writer.bytes());
+}
+
+Digest CommitToRevert(std::string_view author, std::string_view message, int64_t parent) {
+  ByteWriter writer;
+  writer.PutBytes(RandomNumber{});
+  writer.PutField(author);
+  writer.PutField(message);
+  writer.PutField(std::as_bytes(std::span(&parent, 1)));
   return Blake2b(writer.bytes());
 }
 

@@ -21,6 +21,7 @@ enum class ChainOperation : int64_t {
   kErase = 5,
   kSigningKey = 6,
   kMigrate = 7,
+  kErased = 8,  // of what entries of kErase before it name, nothing is left
 };
 
 using RandomNumber = std::array<std::byte, 16>;
@@ -38,8 +39,19 @@ struct ChainEntry {
 
 Digest HashEntry(const Digest& previous, const ChainEntry& entry);
 
-Digest CommitToDocument(const RandomNumber& salt, const NewDocument& document,
-                        std::string_view labels_json, const Digest& text_hash);
+// What an entry commits to of a document.
+struct CommittedFields {
+  std::string_view key;
+  std::string_view title;
+  std::string_view source_path;
+  std::string_view source_sha256;
+  std::string_view media_type;
+  std::string_view labels_json;
+};
+Digest CommitToDocument(const RandomNumber& salt, const CommittedFields& fields,
+                        const Digest& text_hash);
 Digest CommitToRevision(std::string_view author, std::string_view message);
+// Of a revision that goes back to `parent`; the parent of all others is the one before.
+Digest CommitToRevert(std::string_view author, std::string_view message, int64_t parent);
 
 }  // namespace msa

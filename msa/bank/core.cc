@@ -37,6 +37,11 @@ void FileTable::CloseTails() {
   std::erase_if(files_, [](const auto& entry) { return entry.first.first == FileKind::kTail; });
 }
 
+void FileTable::Clear() {
+  const std::lock_guard lock(mutex_);
+  files_.clear();
+}
+
 Result<std::shared_ptr<LexicalShard>> ShardCache::Open(const Catalog::ShardRow& row) {
   const std::lock_guard lock(mutex_);
   if (const auto found = shards_.find(row.file); found != shards_.end()) return found->second;
@@ -67,6 +72,11 @@ Result<std::shared_ptr<const Segment>> SegmentCache::Open(const Catalog::FileRow
   return segment;
 }
 
+void SegmentCache::Clear() {
+  const std::lock_guard lock(mutex_);
+  segments_.clear();
+}
+
 std::shared_ptr<const DocumentContent> ContentCache::Find(VersionId version) {
   const std::lock_guard lock(mutex_);
   const auto found = std::ranges::find(entries_, version, &Entry::version);
@@ -87,6 +97,77 @@ void ContentCache::Insert(VersionId version, std::shared_ptr<const DocumentConte
     bytes_ -= entries_.back().bytes;
     entries_.pop_back();
   }
+}
+
+void ContentCache::Clear() {
+  const std::lock_guard lock(mutex_);
+  entries_.clear();
+  bytes_ = 0;
+}
+
+bool HasWal(FileSystem& fs, const BankLayout& layout) {
+  const auto file = fs.Open(layout.catalog() + "-wal", OpenMode::kRead);
+  if (!file.ok()) return false;
+  const auto size = (*file)->Size();
+  return !size.ok() || *size > 0;
+}
+
+Result<Catalog> BankCore::OpenAnotherCatalog() const {
+  const bool immutable = read_only && !HasWal(fs, layout);
+  return Catalog::Open(layout.catalog(),
+                       immutable ? Catalog::Access::kReadImmutable : Catalog::Access::kRead);
+}
+
+void BankCore::AddSnapshot(int64_t epoch) {
+  const std::lock_guard lock(epoch_mutex_);
+  ++snapshots_[epoch];
+}
+
+void BankCore::RemoveSnapshot(int64_t epoch) {
+  const std::lock_guard lock(epoch_mutex_);
+  if (--snapshots_[epoch] == 0) snapshots_.erase(epoch);
+  ConfirmEpochIfFree();
+}
+
+void BankCore::NoteEpoch(int64_t epoch) {
+  {
+    const std::lock_guard lock(epoch_mutex_);
+    if (epoch <= epoch_) return ConfirmEpochIfFree();
+  }
+  ClearCaches();
+  {
+    // Also waits for a snapshot that is being made from the state before: it is counted after this.
+    const std::lock_guard lock(catalog_mutex);
+    sqlite3_db_release_memory(catalog->db().handle());
+  }
+  const std::lock_guard lock(epoch_mutex_);
+  epoch_ = std::max(epoch_, epoch);
+  ConfirmEpochIfFree();
+}
+
+void BankCore::ClearCaches() {
+  files.Clear();
+  shards.Clear();
+  segments.Clear();
+  contents.Clear();
+}
+
+void BankCore::ConfirmEpochIfFree() {
+  const bool is_free = snapshots_.empty() || snapshots_.begin()->first >= epoch_;
+  if (!is_free || confirmed_epoch_ == epoch_ || !reader_record.held()) return;
+  ClearCaches();  // of what older snapshots read since
+  // Failing, it is tried again when the next snapshot begins or ends; until then erasing waits.
+  if (reader_record.ConfirmEpoch(epoch_).ok()) confirmed_epoch_ = epoch_;
+}
+
+void BankCore::SetDropLatest(std::function<void()> drop) {
+  const std::lock_guard lock(drop_mutex_);
+  drop_latest_ = std::move(drop);
+}
+
+void BankCore::DropLatest() {
+  const std::lock_guard lock(drop_mutex_);
+  if (drop_latest_) drop_latest_();
 }
 
 Result<std::shared_ptr<const DocumentContent>> BankCore::ReadContent(const VersionRow& version) {

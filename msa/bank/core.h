@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <list>
 #include <map>
 #include <memory>
@@ -30,6 +31,8 @@ class FileTable {
   // Closes tails that nobody reads: sealed ones are unlinked, and go only when the last handle
   // does.
   void CloseTails();
+  // Closes all that nobody reads.
+  void Clear();
 
  private:
   FileSystem& fs_;
@@ -47,6 +50,7 @@ class ShardCache {
   Result<std::shared_ptr<LexicalShard>> Open(const Catalog::ShardRow& row);
   // Forgets shards that are not in `live`; searches under way keep theirs.
   void Prune(const std::vector<Catalog::ShardRow>& live);
+  void Clear() { Prune({}); }
 
  private:
   const BankLayout& layout_;
@@ -61,6 +65,7 @@ class SegmentCache {
 
   Result<std::shared_ptr<const Segment>> Open(const Catalog::FileRow& row,
                                               const LatentLayout& latents);
+  void Clear();
 
  private:
   const BankLayout& layout_;
@@ -73,6 +78,7 @@ class ContentCache {
  public:
   std::shared_ptr<const DocumentContent> Find(VersionId version);
   void Insert(VersionId version, std::shared_ptr<const DocumentContent> content);
+  void Clear();
 
  private:
   struct Entry {
@@ -94,6 +100,21 @@ struct BankCore {
         shards(layout),
         segments(layout) {}
 
+  // A connection for work that may take long, which the shared one must not be kept from others
+  // for.
+  Result<Catalog> OpenAnotherCatalog() const;
+
+  // Snapshots say when they begin and end, with the erase epoch they began in.
+  void AddSnapshot(int64_t epoch);
+  void RemoveSnapshot(int64_t epoch);
+  // Drops what was cached before a newer erase epoch, and confirms the epoch in `lock` as soon as
+  // no older snapshot lives: from then on this process holds nothing of what was erased. REQUIRES:
+  // catalog_mutex is not held.
+  void NoteEpoch(int64_t epoch);
+  // For the same, what else keeps a snapshot; null: nothing. Called without a lock.
+  void SetDropLatest(std::function<void()> drop);
+  void DropLatest();
+
   // The kept text and tokens of a version, from the cache or its pack.
   Result<std::shared_ptr<const DocumentContent>> ReadContent(const VersionRow& version);
 
@@ -110,7 +131,22 @@ struct BankCore {
 
   std::mutex catalog_mutex;  // guards catalog
   std::optional<Catalog> catalog;
+
+ private:
+  void ClearCaches();
+  // REQUIRES: epoch_mutex_ is held.
+  void ConfirmEpochIfFree();
+
+  std::mutex epoch_mutex_;                // guards what follows
+  std::map<int64_t, int64_t> snapshots_;  // living ones, by their epoch
+  int64_t epoch_ = 0;                     // the newest seen
+  int64_t confirmed_epoch_ = 0;
+  std::mutex drop_mutex_;  // guards drop_latest_
+  std::function<void()> drop_latest_;
 };
+
+// True if commits wait in the catalog's WAL, which an immutable connection would not see.
+bool HasWal(FileSystem& fs, const BankLayout& layout);
 
 // What Bank::Open does.
 Result<std::shared_ptr<BankCore>> OpenCore(const std::string& path, FileSystem& fs);

@@ -90,7 +90,7 @@ void ExpectSoundLatents(const Snapshot& snapshot) {
 // `acknowledged` once their commit returned.
 Status Script(const std::string& path, FileSystem& fs, std::map<std::string, int>* acknowledged) {
   MSA_ASSIGN_OR_RETURN(auto core, OpenCore(path, fs));
-  MSA_ASSIGN_OR_RETURN(auto writer, Writer::Start(core, kSmallSeal));
+  MSA_ASSIGN_OR_RETURN(auto writer, Writer::Start(core, {}, kSmallSeal));
   MSA_ASSIGN_OR_RETURN(const EncodingId encoding,
                        writer->OpenEncoding({{}, "feed", "{}", kLayout}));
   int64_t version = 1;

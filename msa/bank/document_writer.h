@@ -1,5 +1,5 @@
-// Adds documents to the open transaction: text and tokens to a pack, passages to the lexical index,
-// rows and chain entries to the catalog.
+// Adds documents to the revision in the making, and takes them out of it: text and tokens to a
+// pack, passages to the lexical index, rows and chain entries to the catalog.
 #pragma once
 
 #include <cstdint>
@@ -12,6 +12,7 @@
 #include "msa/bank/chain.h"
 #include "msa/bank/lexical_writer.h"
 #include "msa/bank/pack.h"
+#include "msa/bank/revision_writer.h"
 #include "msa/bank/sqlite.h"
 #include "msa/bank/write_transaction.h"
 
@@ -19,79 +20,88 @@ namespace msa {
 
 class DocumentWriter {
  public:
-  static Result<std::unique_ptr<DocumentWriter>> Create(WriteTransaction& transaction);
+  // `readmit`: erased documents may come back.
+  static Result<std::unique_ptr<DocumentWriter>> Create(WriteTransaction& transaction,
+                                                        RevisionWriter& revision, bool readmit);
 
+  struct Added {
+    AddOutcome outcome = AddOutcome::kUnchanged;
+    VersionId version;                   // the new one; unless unchanged
+    std::optional<VersionRow> previous;  // the version before it, visible until now or not
+  };
   // As BankWriter::Add.
-  Result<AddOutcome> Add(const NewDocument& document);
-  // Writes the revision's row and commits. REQUIRES: something was added.
-  Status Commit(std::string_view message);
+  Result<Added> Add(const NewDocument& document);
+  // What makes a version differ from another of its document.
+  struct Content {
+    std::string_view title;
+    std::string labels_json;
+    Digest text_hash;
+
+    bool SameAs(const VersionRow& version) const {
+      return version.text_hash == text_hash && version.info.title == title &&
+             version.labels_json == labels_json;
+    }
+  };
+  // As BankWriter::Compare.
+  Result<AddOutcome> Compare(std::string_view key, const Content& content);
+  // As BankWriter::Remove.
+  Result<bool> Remove(std::string_view key);
+  // Syncs what was appended, records it, and finishes the index. The revision's row and the
+  // transaction's commit come after it.
+  Status Finish();
 
   int64_t pending_documents() const { return pending_documents_; }
   int64_t pending_text_bytes() const { return pending_text_bytes_; }
 
  private:
-  explicit DocumentWriter(WriteTransaction& transaction)
-      : transaction_(transaction), lexical_(transaction) {}
+  DocumentWriter(WriteTransaction& transaction, RevisionWriter& revision, bool readmit)
+      : transaction_(transaction), revision_(revision), readmit_(readmit), lexical_(transaction) {}
 
-  // What a key's visible version is now.
-  struct Current {
-    int64_t version;
-    bool same;  // text, title and labels equal those of the document in hand
-    int64_t num_passages;
-    int64_t num_tokens;
-    int64_t text_bytes;
-  };
-  // What a revision sees, as the revisions table says.
-  struct Totals {
-    int64_t documents = 0;
-    int64_t passages = 0;
-    int64_t tokens = 0;
-    int64_t text_bytes = 0;
+  // A document of the bank.
+  struct Known {
+    DocId id;
+    RandomNumber number;
   };
   // A document, its version's fields and what identifies them.
   struct Prepared {
+    explicit Prepared(const NewDocument& new_document);
+    CommittedFields committed_fields() const;
+
     const NewDocument& document;
-    std::string labels_json;
-    Digest text_hash;
-    RandomNumber salt;
-    int64_t num_tokens;
+    Content content;
+    RandomNumber salt{};
+    RevisionTotals totals;
   };
 
   Status PrepareStatements();
   Status OpenPack();
-  Status BeginRevision();
-  Result<std::optional<Current>> FindCurrent(DocId document, const Prepared& prepared);
-  Result<std::optional<DocId>> FindDocument(std::string_view lookup);
-  Result<DocId> InsertDocument(const NewDocument& document, std::string_view lookup,
-                               const RandomNumber& number);
+  Result<std::optional<Known>> FindDocument(std::string_view key);
+  // True if the key was erased, and is not readmitted.
+  Result<bool> IsRefused(std::string_view key);
+  Result<Known> InsertDocument(const NewDocument& document);
   Result<FramePlace> AppendFrame(const NewDocument& document);
-  Status InsertVersion(DocId id, const Prepared& prepared);
+  Result<VersionId> InsertVersion(DocId id, const Prepared& prepared);
   Status IndexPassages(int64_t first_passage, const NewDocument& document);
-  Status InsertDeath(const Current& current);
+  Status InsertDeath(const VersionRow& version);
   Status AppendChain(ChainOperation operation, const RandomNumber& number,
                      const Digest& commitment);
-  Status InsertRevision(std::string_view message);
 
   WriteTransaction& transaction_;
+  RevisionWriter& revision_;
+  const bool readmit_;
   LexicalWriter lexical_;
   FrameEncoder encoder_;
   std::optional<AppendFile> pack_;
-
-  // Of the revision in the making.
-  int64_t revision_ = 0;
-  RevisionPath path_;
-  Totals totals_;
   int64_t pending_documents_ = 0;
   int64_t pending_text_bytes_ = 0;
 
   Statement find_document_;
-  Statement find_current_;
-  Statement document_number_;
+  Statement find_erased_;
+  Statement forget_erased_;
   Statement insert_document_;
   Statement insert_version_;
   Statement insert_label_;
   Statement insert_death_;
-  Statement insert_chain_;
 };
 
 }  // namespace msa

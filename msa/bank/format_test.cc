@@ -92,6 +92,14 @@ TEST_F(FormatTest, EveryBuildOpensVersion1) {
   ExpectGolden(**bank);
 }
 
+TEST_F(FormatTest, EveryBuildAuditsVersion1) {
+  const auto bank = Bank::Open(path_);
+  ASSERT_OK(bank);
+  const auto report = (*bank)->Audit();
+  ASSERT_OK(report);
+  EXPECT_EQ(report->chain_entries, 6);
+}
+
 TEST_F(FormatTest, EveryBuildWritesToVersion1) {
   const auto bank = Bank::Open(path_);
   ASSERT_OK(bank);
@@ -136,6 +144,7 @@ TEST_F(FormatTest, FolderThatCannotBeWrittenOpensForReading) {
     ASSERT_OK(bank);
     EXPECT_TRUE((*bank)->read_only());
     ExpectGolden(**bank);
+    ASSERT_OK((*bank)->Audit());
     EXPECT_EQ((*bank)->StartWrite().status().code(), StatusCode::kFailedPrecondition);
   });
   if (!done) GTEST_SKIP() << "this process may not become another user";

@@ -106,6 +106,15 @@ Result<std::vector<LatentPlace>> ReadPlaces(Catalog& catalog, EncodingId encodin
   return AllPlaces(rows.Bind(encoding.value));
 }
 
+Result<std::vector<LatentPlace>> ReadPlacesOf(Catalog& catalog, EncodingId encoding,
+                                              VersionId version) {
+  MSA_ASSIGN_OR_RETURN(
+      Statement rows,
+      catalog.db().Prepare(std::string(kSelectPlace) + "WHERE p.encoding = ?1 AND p.version = ?2"
+                                                       " ORDER BY p.first_passage"));
+  return AllPlaces(rows.Bind(encoding.value, version.value));
+}
+
 Result<std::optional<LatentPlace>> FindPlaceUpTo(Catalog& catalog, EncodingId encoding,
                                                  VersionId version, int64_t index) {
   MSA_ASSIGN_OR_RETURN(

@@ -17,6 +17,9 @@ Result<std::optional<EncodingInfo>> FindEncoding(Catalog& catalog, EncodingId id
 
 // Ascending by version and passage.
 Result<std::vector<LatentPlace>> ReadPlaces(Catalog& catalog, EncodingId encoding);
+// Those of one version, ascending by passage.
+Result<std::vector<LatentPlace>> ReadPlacesOf(Catalog& catalog, EncodingId encoding,
+                                              VersionId version);
 // The last place of a version that begins at passage `index` or before.
 Result<std::optional<LatentPlace>> FindPlaceUpTo(Catalog& catalog, EncodingId encoding,
                                                  VersionId version, int64_t index);

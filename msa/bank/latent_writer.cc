@@ -5,12 +5,12 @@
 
 namespace msa {
 
-Result<EncodingId> LatentWriter::OpenEncoding(const EncodingInfo& encoding) {
+Result<LatentWriter::OpenedEncoding> LatentWriter::OpenEncoding(const EncodingInfo& encoding) {
   Catalog& catalog = transaction_.catalog();
   MSA_ASSIGN_OR_RETURN(const auto encodings, ReadEncodings(catalog));
   for (const EncodingInfo& known : encodings) {
     if (known.fingerprint != encoding.fingerprint) continue;
-    if (known.layout == encoding.layout) return known.id;
+    if (known.layout == encoding.layout) return OpenedEncoding{known.id};
     return FailedPrecondition("encoding " + encoding.fingerprint +
                               " is in the bank with other shapes or types of latents");
   }
@@ -26,7 +26,7 @@ Result<EncodingId> LatentWriter::OpenEncoding(const EncodingInfo& encoding) {
                                 DTypeName(layout.key_dtype), DTypeName(layout.latent_dtype),
                                 UnixMilliseconds())
                           .Run());
-  return id;
+  return OpenedEncoding{id, true};
 }
 
 Status LatentWriter::CheckPassages(EncodingId encoding, VersionId version, int64_t first_passage,
@@ -115,32 +115,39 @@ Status LatentWriter::Finish() {
 }
 
 Status LatentWriter::Seal(const Tail& tail) {
-  Catalog& catalog = transaction_.catalog();
-  const BankCore& core = transaction_.core();
   const EncodingInfo& encoding = tail.encoding;
-  MSA_ASSIGN_OR_RETURN(const auto places, ReadPlacesInFile(catalog, encoding.id, tail.file.id()));
-  MSA_ASSIGN_OR_RETURN(const FileId id, transaction_.NewFile(FileKind::kSegment, encoding.id));
+  MSA_ASSIGN_OR_RETURN(const auto places,
+                       ReadPlacesInFile(transaction_.catalog(), encoding.id, tail.file.id()));
   MSA_ASSIGN_OR_RETURN(const auto source,
                        transaction_.files().Open(FileKind::kTail, tail.file.id()));
   const LatentRowSizes sizes(encoding.layout);
+  MSA_RETURN_IF_ERROR(SealPlaces(transaction_, encoding, places, [&](const LatentPlace& place) {
+    return TailBlock::Read(*source, sizes, place);
+  }));
+  return transaction_.RemoveAfterCommit(FileKind::kTail, tail.file.id());
+}
+
+Status SealPlaces(WriteTransaction& transaction, const EncodingInfo& encoding,
+                  std::span<const LatentPlace> places,
+                  FunctionRef<Result<TailBlock>(const LatentPlace&)> read_block) {
+  const BankCore& core = transaction.core();
+  MSA_ASSIGN_OR_RETURN(const FileId id, transaction.NewFile(FileKind::kSegment, encoding.id));
   MSA_ASSIGN_OR_RETURN(
       const SealedSegment sealed,
       WriteSegment(core.fs, core.layout.File(FileKind::kSegment, id), encoding.layout,
-                   {core.identity.id, encoding.fingerprint}, places, [&](const LatentPlace& place) {
-                     return TailBlock::Read(*source, sizes, place);
-                   }));
-  MSA_RETURN_IF_ERROR(transaction_.SetFile(id, sealed.length, sealed.header_checksum));
-  MSA_ASSIGN_OR_RETURN(Statement move,
-                       catalog.db().Prepare("UPDATE places SET file = ?4, position = ?5,"
-                                            " checksum = 0 WHERE encoding = ?1 AND version = ?2"
-                                            " AND first_passage = ?3"));
+                   {core.identity.id, encoding.fingerprint}, places, read_block));
+  MSA_RETURN_IF_ERROR(transaction.SetFile(id, sealed.length, sealed.header_checksum));
+  MSA_ASSIGN_OR_RETURN(Statement move, transaction.catalog().db().Prepare(
+                                           "UPDATE places SET file = ?4, position = ?5,"
+                                           " checksum = 0 WHERE encoding = ?1 AND version = ?2"
+                                           " AND first_passage = ?3"));
   int64_t row = 0;
   for (const LatentPlace& place : places) {
     MSA_RETURN_IF_ERROR(
         move.Bind(encoding.id.value, place.version, place.first_passage, id.value, row).Run());
     row += place.num_chunks;
   }
-  return transaction_.RemoveAfterCommit(FileKind::kTail, tail.file.id());
+  return OkStatus();
 }
 
 }  // namespace msa

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <map>
+#include <span>
 #include <vector>
 
 #include "msa/bank/append_file.h"
@@ -18,12 +19,18 @@ class LatentWriter {
   LatentWriter(WriteTransaction& transaction, int64_t seal_bytes)
       : transaction_(transaction), seal_bytes_(seal_bytes) {}
 
-  // As BankWriter::OpenEncoding. Opens the transaction if it makes a row.
-  Result<EncodingId> OpenEncoding(const EncodingInfo& encoding);
+  struct OpenedEncoding {
+    EncodingId id;
+    bool is_new = false;  // a row of the open transaction
+  };
+  // As BankWriter::OpenEncoding.
+  Result<OpenedEncoding> OpenEncoding(const EncodingInfo& encoding);
   // As BankWriter::AddLatents.
   Status Add(EncodingId encoding, VersionId version, int64_t first_passage,
              const LatentBlock& block);
   bool has_pending() const { return has_pending_; }
+  // Tails are opened anew when they are needed. REQUIRES: nothing is pending.
+  void CloseTails() { tails_.clear(); }
   // Syncs tails and seals large ones. The transaction's commit makes it visible.
   Status Finish();
 
@@ -43,5 +50,11 @@ class LatentWriter {
   std::map<EncodingId, Tail> tails_;
   bool has_pending_ = false;
 };
+
+// Writes the latents of `places`, read by `read_block`, into a new sealed segment in that order,
+// and has the places name it. REQUIRES: the transaction is open.
+Status SealPlaces(WriteTransaction& transaction, const EncodingInfo& encoding,
+                  std::span<const LatentPlace> places,
+                  FunctionRef<Result<TailBlock>(const LatentPlace&)> read_block);
 
 }  // namespace msa

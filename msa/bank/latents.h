@@ -62,11 +62,16 @@ Status CheckLatentBlock(const LatentBlock& block, const LatentLayout& layout);
 std::vector<std::byte> EncodeTailBlock(const LatentBlock& block);
 int64_t TailBlockBytes(const LatentRowSizes& sizes, int64_t rows);
 
-// A tail block read into memory and verified.
+// A tail block read into memory and verified, or rows that lie somewhere else.
 class TailBlock {
  public:
   static Result<TailBlock> Read(const File& file, const LatentRowSizes& sizes,
                                 const LatentPlace& place);
+  static TailBlock Borrow(const LatentRows& rows) {
+    TailBlock block;
+    block.rows_ = rows;
+    return block;
+  }
   const LatentRows& rows() const { return rows_; }
 
  private:

@@ -37,7 +37,7 @@ class LatentsTest : public testing::TestWithParam<int64_t> {
     ASSERT_OK(Bank::Create(path_, {}));
     auto core = OpenCore(path_, PosixFileSystem());
     ASSERT_OK(core);
-    auto writer = Writer::Start(*core, GetParam());
+    auto writer = Writer::Start(*core, {}, GetParam());
     ASSERT_OK(writer);
     for (int64_t i = 0; i < kDocuments; ++i) {
       ASSERT_OK((*writer)->Add(MakeDocument("k" + std::to_string(i), "", "one two three", 3)));

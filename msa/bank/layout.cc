@@ -39,17 +39,7 @@ std::string JsonChecksum(const Json& json) {
 
 std::optional<BankId> ParseBankId(const Json& json) {
   if (!json.is_string()) return std::nullopt;
-  const auto& hex = json.get_ref<const std::string&>();
-  BankId id;
-  if (hex.size() != id.size() * 2) return std::nullopt;
-  for (size_t i = 0; i < id.size(); ++i) {
-    unsigned value = 0;
-    const char* begin = hex.data() + 2 * i;
-    const auto [end, error] = std::from_chars(begin, begin + 2, value, 16);
-    if (error != std::errc() || end != begin + 2) return std::nullopt;
-    id[i] = static_cast<std::byte>(value);
-  }
-  return id;
+  return ParseHex<sizeof(BankId)>(json.get_ref<const std::string&>());
 }
 
 bool IsPositiveInteger(const Json& json, const char* name) {

@@ -23,6 +23,8 @@ class LexicalWriter {
   Status Add(PassageId passage, std::string_view title, std::string_view text);
   // Writes what is left and merges. Everything written is synced.
   Status Finish();
+  // Writes a shard anew from the kept text of the versions that are there.
+  Status Rebuild(const Catalog::ShardRow& shard) { return Merge({&shard, 1}); }
 
  private:
   Status WriteShard();

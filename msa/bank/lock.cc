@@ -76,6 +76,30 @@ Result<LockRecord> LockRecord::AcquireReader(const std::string& path) {
                            " readers have this bank open");
 }
 
+Result<std::vector<LockRecord::Holder>> LockRecord::FindReadersBehind(const std::string& path,
+                                                                      int64_t epoch) {
+  MSA_ASSIGN_OR_RETURN(const int fd, OpenLockFile(path));
+  const LockRecord closes(fd, 0);
+  std::vector<Holder> behind;
+  for (int64_t record = 1; record < kRecords; ++record) {
+    struct flock lock{};
+    lock.l_type = F_WRLCK;
+    lock.l_whence = SEEK_SET;
+    lock.l_start = record * kRecordBytes;
+    lock.l_len = 1;
+    if (::fcntl(fd, F_OFD_GETLK, &lock) != 0) return ErrnoStatus("lock " + path, errno);
+    if (lock.l_type == F_UNLCK) continue;
+    // One that has just taken the record may not have written it yet; then it counts as behind.
+    Record holder{};
+    const ssize_t n = ::pread(fd, &holder, sizeof(holder), record * kRecordBytes);
+    if (n < 0) return ErrnoStatus("read " + path, errno);
+    if (n < static_cast<ssize_t>(sizeof(holder)) || holder.epoch < epoch) {
+      behind.push_back({holder.process_id, holder.epoch});
+    }
+  }
+  return behind;
+}
+
 LockRecord::LockRecord(LockRecord&& other) noexcept
     : fd_(std::exchange(other.fd_, -1)), record_(other.record_) {}
 

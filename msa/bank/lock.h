@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "msa/base/status.h"
 
@@ -17,6 +18,14 @@ class LockRecord {
   static Result<LockRecord> AcquireWriter(const std::string& path);
   // The first free reader's record. kResourceExhausted if 1023 readers are there.
   static Result<LockRecord> AcquireReader(const std::string& path);
+
+  // Who holds a reader's record.
+  struct Holder {
+    int64_t process_id;
+    int64_t epoch;  // that it has confirmed
+  };
+  // Readers that have not confirmed `epoch` yet.
+  static Result<std::vector<Holder>> FindReadersBehind(const std::string& path, int64_t epoch);
 
   LockRecord() = default;
   LockRecord(LockRecord&& other) noexcept;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include "msa/bank/history.h"
 #include "msa/bank/lexical_search.h"
 
 namespace msa {
@@ -20,18 +21,46 @@ std::optional<int64_t> ParseNumber(std::string_view text) {
 
 }  // namespace
 
-Result<std::shared_ptr<const BankSnapshot>> BankSnapshot::Create(std::shared_ptr<BankCore> core) {
+Result<std::shared_ptr<const BankSnapshot>> BankSnapshot::Create(std::shared_ptr<BankCore> core,
+                                                                 RevisionId at) {
   std::shared_ptr<BankSnapshot> snapshot(new BankSnapshot(std::move(core)));
   Catalog& catalog = *snapshot->core_->catalog;
   MSA_RETURN_IF_ERROR(catalog.db().Execute("BEGIN"));
-  auto state = catalog.ReadState();
-  auto path =
-      state.ok() ? catalog.ReadPath(state->head.revision) : Result<RevisionPath>(state.status());
+  const Status read = snapshot->ReadPaths(at);
   MSA_RETURN_IF_ERROR(catalog.db().Execute("COMMIT"));
-  if (!path.ok()) return path.status();
-  snapshot->state_ = *state;
-  snapshot->path_ = *std::move(path);
+  MSA_RETURN_IF_ERROR(read);
   return std::shared_ptr<const BankSnapshot>(snapshot);
+}
+
+BankSnapshot::~BankSnapshot() {
+  if (counted_) core_->RemoveSnapshot(state_.head.erase_epoch);
+}
+
+Status BankSnapshot::CheckErasures() const {
+  int64_t epoch = 0;
+  {
+    const std::lock_guard lock(core_->catalog_mutex);
+    MSA_ASSIGN_OR_RETURN(const CatalogState now, core_->catalog->ReadState());
+    epoch = now.head.erase_epoch;
+  }
+  if (epoch == state_.head.erase_epoch) return OkStatus();
+  core_->NoteEpoch(epoch);
+  return Unavailable(core_->layout.root + ": documents were erased while this was read; try again");
+}
+
+Status BankSnapshot::ReadPaths(RevisionId at) {
+  Catalog& catalog = *core_->catalog;
+  MSA_ASSIGN_OR_RETURN(state_, catalog.ReadState());
+  core_->AddSnapshot(state_.head.erase_epoch);
+  counted_ = true;
+  MSA_ASSIGN_OR_RETURN(today_, catalog.ReadPath(state_.head.revision));
+  if (!at.valid() || at.value == state_.head.revision) {
+    path_ = today_;
+    return OkStatus();
+  }
+  MSA_RETURN_IF_ERROR(CheckRevision(state_, at.value));
+  MSA_ASSIGN_OR_RETURN(path_, catalog.ReadPath(at.value));
+  return OkStatus();
 }
 
 const VersionSpan* BankSnapshot::Visible::Find(int64_t version) const {
@@ -54,6 +83,7 @@ Result<std::shared_ptr<const BankSnapshot::Visible>> BankSnapshot::Matching(
   {
     const std::lock_guard lock(core_->catalog_mutex);
     core_->catalog->SetPath(&path_);
+    core_->catalog->SetToday(path_.last() == today_.last() ? nullptr : &today_);
     MSA_ASSIGN_OR_RETURN(visible->versions,
                          core_->catalog->VisibleVersions(filter, core_->identity.id));
   }
@@ -83,17 +113,11 @@ Result<BankStats> BankSnapshot::Stats() const {
   BankStats stats;
   const std::lock_guard lock(core_->catalog_mutex);
   Catalog& catalog = *core_->catalog;
-  MSA_ASSIGN_OR_RETURN(
-      Statement totals,
-      catalog.db().Prepare("SELECT documents, passages, tokens, text_bytes FROM revisions"
-                           " WHERE id = ?1"));
-  MSA_ASSIGN_OR_RETURN(const bool row, totals.Bind(state_.head.revision).Step());
-  if (row) {
-    stats.documents = totals.Int(0);
-    stats.passages = totals.Int(1);
-    stats.tokens = totals.Int(2);
-    stats.text_bytes = totals.Int(3);
-  }
+  MSA_ASSIGN_OR_RETURN(const RevisionTotals totals, catalog.ReadTotals(revision().value));
+  stats.documents = totals.documents;
+  stats.passages = totals.passages;
+  stats.tokens = totals.tokens;
+  stats.text_bytes = totals.text_bytes;
   stats.revisions = state_.head.revision;
   stats.disk_bytes = {{"catalog", 0}, {"segments", 0}, {"packs", 0}, {"lexical", 0}};
   MSA_ASSIGN_OR_RETURN(Statement kinds,
@@ -130,6 +154,7 @@ Status BankSnapshot::ForEachDocument(const LabelFilter& filter,
       const std::lock_guard lock(core_->catalog_mutex);
       MSA_ASSIGN_OR_RETURN(batch, core_->catalog->FindVersions(part));
     }
+    MSA_RETURN_IF_ERROR(CheckErasures());
     for (const VersionRow& row : batch) {
       if (!on_document(row.info)) return OkStatus();
     }
@@ -174,22 +199,30 @@ Result<VersionRow> BankSnapshot::VisibleVersion(VersionId version) const {
     MSA_ASSIGN_OR_RETURN(auto row, core_->catalog->FindVersion(version));
     if (row) return *std::move(row);
   }
-  return NotFound("revision " + std::to_string(state_.head.revision) + " has no document version " +
+  return NotFound("revision " + std::to_string(revision().value) + " has no document version " +
                   std::to_string(version.value));
 }
 
 Result<DocumentInfo> BankSnapshot::GetDocument(VersionId version) const {
-  MSA_ASSIGN_OR_RETURN(VersionRow row, VisibleVersion(version));
-  return std::move(row.info);
+  return UnlessErased<DocumentInfo>([&]() -> Result<DocumentInfo> {
+    MSA_ASSIGN_OR_RETURN(VersionRow row, VisibleVersion(version));
+    return std::move(row.info);
+  });
 }
 
 Result<DocumentContent> BankSnapshot::ReadContent(VersionId version) const {
-  MSA_ASSIGN_OR_RETURN(const VersionRow row, VisibleVersion(version));
-  MSA_ASSIGN_OR_RETURN(const auto content, core_->ReadContent(row));
-  return *content;
+  return UnlessErased<DocumentContent>([&]() -> Result<DocumentContent> {
+    MSA_ASSIGN_OR_RETURN(const VersionRow row, VisibleVersion(version));
+    MSA_ASSIGN_OR_RETURN(const auto content, core_->ReadContent(row));
+    return *content;
+  });
 }
 
 Result<Snapshot::PassageAddress> BankSnapshot::FindPassage(PassageId passage) const {
+  return UnlessErased<PassageAddress>([&] { return LocatePassage(passage); });
+}
+
+Result<Snapshot::PassageAddress> BankSnapshot::LocatePassage(PassageId passage) const {
   MSA_ASSIGN_OR_RETURN(const auto visible, All());
   std::optional<VersionRow> row;
   if (const VersionSpan* version = visible->FindByPassage(passage)) {
@@ -197,7 +230,7 @@ Result<Snapshot::PassageAddress> BankSnapshot::FindPassage(PassageId passage) co
     MSA_ASSIGN_OR_RETURN(row, core_->catalog->FindVersion(VersionId{version->version}));
   }
   if (!row) {
-    return NotFound("revision " + std::to_string(state_.head.revision) + " has no passage " +
+    return NotFound("revision " + std::to_string(revision().value) + " has no passage " +
                     std::to_string(passage.value));
   }
   MSA_ASSIGN_OR_RETURN(const auto content, core_->ReadContent(*row));
@@ -230,11 +263,14 @@ Result<std::vector<std::shared_ptr<LexicalShard>>> BankSnapshot::OpenShards() co
 
 Result<std::vector<LexicalHit>> BankSnapshot::SearchLexical(std::string_view query, int64_t k,
                                                             const LabelFilter& filter) const {
-  MSA_ASSIGN_OR_RETURN(const auto visible, filter.empty() ? All() : Matching(filter));
-  MSA_ASSIGN_OR_RETURN(const auto shards, OpenShards());
-  LexicalSearchOptions options;
-  options.exact_statistics = !filter.empty();
-  return SearchShards(shards, visible->passages, query, k, options);
+  using Hits = std::vector<LexicalHit>;
+  return UnlessErased<Hits>([&]() -> Result<Hits> {
+    MSA_ASSIGN_OR_RETURN(const auto visible, filter.empty() ? All() : Matching(filter));
+    MSA_ASSIGN_OR_RETURN(const auto shards, OpenShards());
+    LexicalSearchOptions options;
+    options.exact_statistics = !filter.empty();
+    return SearchShards(shards, visible->passages, query, k, options);
+  });
 }
 
 Result<std::vector<PassageId>> BankSnapshot::MatchingPassages(const LabelFilter& filter) const {

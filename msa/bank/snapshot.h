@@ -16,14 +16,19 @@ namespace msa {
 
 class BankSnapshot final : public Snapshot {
  public:
-  // Reads the state and path in one transaction of `core`'s connection. REQUIRES: its mutex is
-  // held.
-  static Result<std::shared_ptr<const BankSnapshot>> Create(std::shared_ptr<BankCore> core);
+  // Reads the state and path in one transaction of `core`'s connection. `at` not valid: the latest
+  // revision. REQUIRES: its mutex is held.
+  static Result<std::shared_ptr<const BankSnapshot>> Create(std::shared_ptr<BankCore> core,
+                                                            RevisionId at = {});
+
+  ~BankSnapshot() override;
 
   // Of the catalog when the snapshot was made: changes with every commit, latents included.
   int64_t commit_number() const { return state_.head.commit_number; }
+  int64_t erase_epoch() const { return state_.head.erase_epoch; }
 
-  RevisionId revision() const override { return RevisionId{state_.head.revision}; }
+  RevisionId revision() const override { return RevisionId{path_.last()}; }
+  Status CheckErasures() const override;
   Result<BankStats> Stats() const override;
   Result<std::vector<EncodingStats>> Encodings() const override;
   Status ForEachDocument(const LabelFilter& filter,
@@ -56,6 +61,18 @@ class BankSnapshot final : public Snapshot {
   };
 
   explicit BankSnapshot(std::shared_ptr<BankCore> core) : core_(std::move(core)) {}
+  Status ReadPaths(RevisionId at);
+  // What `read` gives, unless documents were erased since: then neither that, nor an error that it
+  // met in files that the erasure has overwritten.
+  template <class T, class Read>
+  Result<T> UnlessErased(Read read) const {
+    Result<T> result = read();
+    MSA_RETURN_IF_ERROR(CheckErasures());
+    return result;
+  }
+  Result<PassageAddress> LocatePassage(PassageId passage) const;
+  Result<std::span<const KeyRun>> KeepKeys(EncodingId encoding) const;
+  Result<LatentBlock> FindLatents(EncodingId encoding, PassageId passage) const;
 
   Result<std::shared_ptr<const Visible>> All() const;
   // Not kept: a filter narrows the set for one request.
@@ -69,8 +86,10 @@ class BankSnapshot final : public Snapshot {
                                         int64_t index) const;
 
   const std::shared_ptr<BankCore> core_;
-  CatalogState state_;
-  RevisionPath path_;
+  CatalogState state_;    // of the catalog when the snapshot was made
+  RevisionPath path_;     // of the revision it shows
+  RevisionPath today_;    // of the latest one then
+  bool counted_ = false;  // among the core's living snapshots
 
   mutable std::mutex mutex_;  // guards all_
   mutable std::shared_ptr<const Visible> all_;

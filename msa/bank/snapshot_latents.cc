@@ -1,8 +1,8 @@
 // The part of BankSnapshot that reads latents.
 #include <algorithm>
-#include <cstring>
 
 #include "msa/bank/latent_catalog.h"
+#include "msa/bank/latent_reader.h"
 #include "msa/bank/snapshot.h"
 
 namespace msa {
@@ -232,6 +232,10 @@ Result<BankSnapshot::LoadedKeys> BankSnapshot::LoadKeys(EncodingId encoding) con
 }
 
 Result<std::span<const KeyRun>> BankSnapshot::RoutingKeys(EncodingId encoding) const {
+  return UnlessErased<std::span<const KeyRun>>([&] { return KeepKeys(encoding); });
+}
+
+Result<std::span<const KeyRun>> BankSnapshot::KeepKeys(EncodingId encoding) const {
   const std::lock_guard lock(keys_mutex_);
   const auto found = keys_.find(encoding);
   if (found != keys_.end()) return std::span<const KeyRun>(found->second.runs);
@@ -260,48 +264,20 @@ Result<LatentBlock> BankSnapshot::ReadPlacedLatents(EncodingId encoding, Version
     if (!place) return NotFound("the passage has no latents of this encoding yet");
     MSA_ASSIGN_OR_RETURN(files, core_->catalog->Files(place->file));
   }
-  int64_t row = 0;
-  const auto in_place = static_cast<size_t>(index - place->first_passage);
-  for (size_t i = 0; i < in_place; ++i) row += place->chunks[i];
-  const int64_t count = place->chunks[in_place];
-
-  const LatentRowSizes sizes(info.layout);
-  LatentRows rows;
-  TailBlock block;
-  std::shared_ptr<const Segment> segment;
-  if (place->kind == FileKind::kSegment) {
-    if (files.empty()) return NotFound("file " + std::to_string(place->file.value));
-    MSA_ASSIGN_OR_RETURN(segment, core_->segments.Open(files[0], info.layout));
-    MSA_ASSIGN_OR_RETURN(rows, segment->ReadRows(place->position + row, count, true));
-  } else {
-    MSA_ASSIGN_OR_RETURN(const auto tail, core_->files.Open(FileKind::kTail, place->file));
-    auto read = TailBlock::Read(*tail, sizes, *place);
-    if (!read.ok()) {
-      return read.status().WithContext(core_->layout.File(FileKind::kTail, place->file));
-    }
-    block = *std::move(read);
-    rows = SliceRows(block.rows(), sizes, row, count);
-  }
-  LatentBlock latents;
-  latents.chunks = {count};
-  latents.chunk_tokens = place->chunk_tokens;
-  latents.keys.assign(rows.keys.begin(), rows.keys.end());
-  latents.latents.assign(rows.latents.begin(), rows.latents.end());
-  const auto floats = [](std::span<const std::byte> bytes) {
-    std::vector<float> values(bytes.size() / sizeof(float));
-    if (!values.empty()) std::memcpy(values.data(), bytes.data(), bytes.size());
-    return values;
-  };
-  latents.key_scales = floats(rows.key_scales);
-  latents.latent_scales = floats(rows.latent_scales);
-  return latents;
+  if (files.empty()) return NotFound("file " + std::to_string(place->file.value));
+  return ReadPassageLatents(*core_, info.layout, *place, files.front(),
+                            index - place->first_passage, 1);
 }
 
 Result<LatentBlock> BankSnapshot::ReadLatents(EncodingId encoding, PassageId passage) const {
+  return UnlessErased<LatentBlock>([&] { return FindLatents(encoding, passage); });
+}
+
+Result<LatentBlock> BankSnapshot::FindLatents(EncodingId encoding, PassageId passage) const {
   MSA_ASSIGN_OR_RETURN(const auto visible, All());
   const VersionSpan* version = visible->FindByPassage(passage);
   if (version == nullptr) {
-    return NotFound("revision " + std::to_string(state_.head.revision) + " has no passage " +
+    return NotFound("revision " + std::to_string(revision().value) + " has no passage " +
                     std::to_string(passage.value));
   }
   for (int attempt = 1;; ++attempt) {

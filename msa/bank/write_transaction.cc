@@ -2,15 +2,17 @@
 
 #include <algorithm>
 
+#include "msa/bank/pending_erasure.h"
 #include "msa/base/check.h"
 
 namespace msa {
 namespace {
 
-// Removes the files of `kind` that the catalog does not name and cuts the others at their committed
-// lengths.
+// Gives the files of `kind` that the catalog does not name to `remove`, and cuts the others at
+// their committed lengths.
 Status RecoverFolder(FileSystem& fs, const BankLayout& layout, FileKind kind,
-                     std::span<const Catalog::FileRow> rows) {
+                     std::span<const Catalog::FileRow> rows,
+                     FunctionRef<Status(const std::string& path)> remove) {
   MSA_ASSIGN_OR_RETURN(const auto names, fs.List(layout.Folder(kind)));
   for (const std::string& name : names) {
     const auto id = ParseFileName(kind, name);
@@ -19,7 +21,7 @@ Status RecoverFolder(FileSystem& fs, const BankLayout& layout, FileKind kind,
         std::ranges::find_if(rows, [&](const auto& r) { return r.id == *id && r.kind == kind; });
     const std::string path = layout.File(kind, *id);
     if (row == rows.end()) {
-      MSA_RETURN_IF_ERROR(fs.Remove(path));
+      MSA_RETURN_IF_ERROR(remove(path));
       continue;
     }
     MSA_ASSIGN_OR_RETURN(auto file, fs.Open(path, OpenMode::kReadWrite));
@@ -36,6 +38,20 @@ Status RecoverFolder(FileSystem& fs, const BankLayout& layout, FileKind kind,
   return OkStatus();
 }
 
+constexpr int64_t kOverwriteBytes = int64_t{1} << 20;
+
+Status Overwrite(FileSystem& fs, const std::string& path) {
+  MSA_ASSIGN_OR_RETURN(const auto file, fs.Open(path, OpenMode::kReadWrite));
+  MSA_ASSIGN_OR_RETURN(const int64_t size, file->Size());
+  const std::vector<std::byte> zeros(static_cast<size_t>(std::min(size, kOverwriteBytes)));
+  for (int64_t begin = 0; begin < size; begin += kOverwriteBytes) {
+    const auto count = static_cast<size_t>(std::min(kOverwriteBytes, size - begin));
+    MSA_RETURN_IF_ERROR(file->WriteAt(begin, std::span(zeros).first(count)));
+  }
+  MSA_RETURN_IF_ERROR(file->Sync());
+  return file->Close();
+}
+
 }  // namespace
 
 Result<std::unique_ptr<WriteTransaction>> WriteTransaction::Start(std::shared_ptr<BankCore> core) {
@@ -45,13 +61,25 @@ Result<std::unique_ptr<WriteTransaction>> WriteTransaction::Start(std::shared_pt
   MSA_ASSIGN_OR_RETURN(self->catalog_, Catalog::Open(layout.catalog(), Catalog::Access::kWrite));
   MSA_ASSIGN_OR_RETURN(self->state_, self->catalog_.ReadState());
   MSA_RETURN_IF_ERROR(self->Recover());
+  MSA_ASSIGN_OR_RETURN(self->insert_chain_, self->catalog_.db().Prepare(
+                                                "INSERT INTO chain VALUES(?1,?2,?3,?4,?5,?6,?7)"));
   return self;
 }
 
+WriteTransaction::~WriteTransaction() {
+  if (!is_open_) return;
+  // The next writer gives the numbers of files made here to others.
+  core_->files.Clear();
+  core_->segments.Clear();
+}
+
 Status WriteTransaction::Recover() {
+  MSA_ASSIGN_OR_RETURN(const auto erasure, ReadPendingErasure(catalog_));
+  overwrites_ = erasure.has_value();
   MSA_ASSIGN_OR_RETURN(const auto rows, catalog_.Files());
   for (const FileKind kind : kFileKinds) {
-    MSA_RETURN_IF_ERROR(RecoverFolder(fs(), core_->layout, kind, rows));
+    MSA_RETURN_IF_ERROR(RecoverFolder(fs(), core_->layout, kind, rows,
+                                      [&](const std::string& path) { return RemoveFile(path); }));
   }
   MSA_ASSIGN_OR_RETURN(head_file_, fs().Open(core_->layout.head(), OpenMode::kReadWrite));
   MSA_ASSIGN_OR_RETURN(const Head head, ReadHead(*head_file_, core_->identity.id));
@@ -69,6 +97,17 @@ Status WriteTransaction::Begin() {
   MSA_RETURN_IF_ERROR(catalog_.db().Execute("BEGIN IMMEDIATE"));
   is_open_ = true;
   return OkStatus();
+}
+
+Status WriteTransaction::RollBack() {
+  if (!is_open_) return OkStatus();
+  is_open_ = false;
+  return catalog_.db().Execute("ROLLBACK");
+}
+
+Status WriteTransaction::RemoveFile(const std::string& path) {
+  if (overwrites_) MSA_RETURN_IF_ERROR(Overwrite(fs(), path));
+  return fs().Remove(path);
 }
 
 Status WriteTransaction::WriteState() {
@@ -98,10 +137,28 @@ Status WriteTransaction::Commit() {
   is_open_ = false;
   MSA_RETURN_IF_ERROR(WriteHead(*head_file_, core_->identity.id, state_.head));
   for (const std::string& path : files_to_remove_) {
-    // What stays behind is removed by the next writer.
-    [[maybe_unused]] const Status ignored = fs().Remove(path);
+    const Status status = RemoveFile(path);
+    // What stays behind is removed by the next writer; an erasure is not done before.
+    if (overwrites_) MSA_RETURN_IF_ERROR(status);
   }
   files_to_remove_.clear();
+  return OkStatus();
+}
+
+Status WriteTransaction::AppendChain(ChainOperation operation, int64_t revision, int64_t unix_ms,
+                                     const RandomNumber& number, const Digest& commitment) {
+  MSA_CHECK(is_open_);
+  Head& head = state_.head;
+  const ChainEntry entry{head.chain_length + 1, unix_ms, operation, revision, number, commitment};
+  const Digest hash = HashEntry(head.chain_head, entry);
+  MSA_RETURN_IF_ERROR(insert_chain_
+                          .Bind(entry.seq, entry.unix_ms, static_cast<int64_t>(operation),
+                                entry.revision, std::span<const std::byte>(entry.number),
+                                std::span<const std::byte>(entry.commitment),
+                                std::span<const std::byte>(hash))
+                          .Run());
+  head.chain_length = entry.seq;
+  head.chain_head = hash;
   return OkStatus();
 }
 

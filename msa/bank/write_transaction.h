@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "msa/bank/catalog.h"
+#include "msa/bank/chain.h"
 #include "msa/bank/core.h"
 #include "msa/bank/head.h"
 #include "msa/bank/lock.h"
@@ -21,8 +22,10 @@ class WriteTransaction {
  public:
   // Takes the lock, removes what a crashed writer left, rewrites a head that is behind.
   static Result<std::unique_ptr<WriteTransaction>> Start(std::shared_ptr<BankCore> core);
+  // Gives up what was not committed.
+  ~WriteTransaction();
 
-  const BankCore& core() const { return *core_; }
+  BankCore& core() { return *core_; }
   FileSystem& fs() { return core_->fs; }
   FileTable& files() { return core_->files; }
   Catalog& catalog() { return catalog_; }
@@ -32,9 +35,18 @@ class WriteTransaction {
   bool is_open() const { return is_open_; }
   // Opens the catalog's transaction, if it is not.
   Status Begin();
+  // Takes back what was written since Begin, of which there must be nothing in files.
+  Status RollBack();
+  // From now on files that are removed are overwritten with zeros first, those of crashed writers
+  // too: an erasure is under way.
+  void OverwriteRemovedFiles() { overwrites_ = true; }
   // Makes all durable: state row, catalog, head, in this order; then removes the files given to
   // RemoveAfterCommit. REQUIRES: is_open(), files that rows name are synced.
   Status Commit();
+
+  // Appends an entry to the chain and moves its head. REQUIRES: is_open().
+  Status AppendChain(ChainOperation operation, int64_t revision, int64_t unix_ms,
+                     const RandomNumber& number, const Digest& commitment);
 
   // Rows of `files`. `encoding` is that of a tail or segment.
   Result<FileId> NewFile(FileKind kind, EncodingId encoding = {});
@@ -46,14 +58,17 @@ class WriteTransaction {
  private:
   explicit WriteTransaction(std::shared_ptr<BankCore> core) : core_(std::move(core)) {}
   Status Recover();
+  Status RemoveFile(const std::string& path);
   Status WriteState();
 
   const std::shared_ptr<BankCore> core_;
   LockRecord lock_;
   Catalog catalog_;
   std::unique_ptr<File> head_file_;
+  Statement insert_chain_;
   CatalogState state_;
   bool is_open_ = false;
+  bool overwrites_ = false;
   std::set<std::string> folders_to_sync_;
   std::vector<std::string> files_to_remove_;
 };

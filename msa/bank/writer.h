@@ -1,11 +1,14 @@
-// BankWriter over its parts: documents, latents, and the transaction they share.
+// BankWriter over its parts: documents, latents, the revision and the transaction they share.
 #pragma once
 
 #include <memory>
 
 #include "msa/bank/bank.h"
+#include "msa/bank/certificate.h"
 #include "msa/bank/document_writer.h"
+#include "msa/bank/erasure.h"
 #include "msa/bank/latent_writer.h"
+#include "msa/bank/revision_writer.h"
 #include "msa/bank/write_transaction.h"
 
 namespace msa {
@@ -15,28 +18,50 @@ inline constexpr int64_t kSealBytes = int64_t{64} << 20;
 class Writer final : public BankWriter {
  public:
   static Result<std::unique_ptr<BankWriter>> Start(std::shared_ptr<BankCore> core,
+                                                   WriteOptions options = {},
                                                    int64_t seal_bytes = kSealBytes);
 
   Result<AddOutcome> Add(NewDocument document) override;
+  Result<AddOutcome> Compare(std::string_view key, std::string_view title, std::string_view text,
+                             const std::map<std::string, std::string>& labels) override;
+  Result<bool> Remove(std::string_view key) override;
   int64_t pending_documents() const override { return documents_->pending_documents(); }
   int64_t pending_text_bytes() const override { return documents_->pending_text_bytes(); }
+  int64_t reused_passages() const override { return reused_passages_; }
   Result<RevisionId> Commit(std::string_view message) override;
+  Result<RevisionId> Revert(RevisionId revision, std::string_view message) override;
+  Result<std::string> Certify(const std::string& key_path,
+                              const std::vector<std::string>& erased) override;
+  Result<EraseReport> Erase(const EraseRequest& request, std::string_view message) override;
   Result<EncodingId> OpenEncoding(const EncodingInfo& encoding) override;
   Status AddLatents(EncodingId encoding, VersionId version, int64_t first_passage,
                     const LatentBlock& block) override;
   Status CommitLatents() override;
 
  private:
-  Writer(std::unique_ptr<WriteTransaction> transaction, int64_t seal_bytes)
-      : transaction_(std::move(transaction)), latents_(*transaction_, seal_bytes) {}
+  Writer(std::unique_ptr<WriteTransaction> transaction, WriteOptions options, int64_t seal_bytes)
+      : transaction_(std::move(transaction)),
+        revision_(*transaction_, std::move(options.author)),
+        erasure_(*transaction_, revision_),
+        latents_(*transaction_, seal_bytes) {}
+
+  // Makes the chain name a key, unless the newest it names is that.
+  Status NameKey(const SigningKey& key);
+  Certificate Describe() const;
+  // The documents that a request means, ascending.
+  Result<std::vector<DocId>> FindToErase(const EraseRequest& request);
 
   // Remembers a failure that may have left half of an operation in the transaction: from then on
   // every call returns it, and nothing more is committed.
   Status Keep(Status status);
 
   std::unique_ptr<WriteTransaction> transaction_;
+  RevisionWriter revision_;
+  Erasure erasure_;
   LatentWriter latents_;
   std::unique_ptr<DocumentWriter> documents_;
+  int64_t reused_passages_ = 0;
+  EraseReport resumed_;  // of an erasure that this writer met when it started
   Status failed_;
 };
 

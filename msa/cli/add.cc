@@ -13,21 +13,6 @@ struct Options : CommonOptions {
   bool no_encode = false;
 };
 
-void Print(const Options& options, const AddReport& report) {
-  if (options.json) {
-    std::cout << ToJson(report).dump() << std::endl;
-    return;
-  }
-  std::printf(
-      "%lld added, %lld replaced, %lld unchanged, %zu failed; %lld passages, %s tokens; revision "
-      "%lld\n",
-      static_cast<long long>(report.added), static_cast<long long>(report.replaced),
-      static_cast<long long>(report.unchanged), report.failures.size(),
-      static_cast<long long>(report.passages),
-      HumanCount(static_cast<double>(report.tokens)).c_str(),
-      static_cast<long long>(report.revision.value));
-}
-
 int Run(const Options& options) {
   const auto engine_options = options.Engine();
   if (!engine_options.ok()) return ReportError(engine_options.status(), options.json);
@@ -35,10 +20,13 @@ int Run(const Options& options) {
   if (!engine.ok()) return ReportError(engine.status(), options.json);
   const auto report = (*engine)->Add(options.paths, {.encode = !options.no_encode});
   if (!report.ok()) return ReportError(report.status(), options.json);
-  Print(options, *report);
-  for (const LoadFailure& failure : report->failures) {
-    std::fprintf(stderr, "msa: %s: %s\n", failure.path.c_str(), failure.reason.message().c_str());
+  if (options.json) {
+    std::cout << ToJson(*report).dump() << std::endl;
+  } else {
+    PrintAdded(*report);
   }
+  PrintFailures(report->failures);
+  PrintErased(report->erased);
   if (report->unencoded_passages > 0 && !options.quiet) {
     std::fprintf(stderr, "%s\n", UnencodedNote(options.bank, report->unencoded_passages).c_str());
   }
@@ -60,6 +48,8 @@ void DeclareAdd(CLI::App& app, int* exit_status) {
       ->required();
   command->add_flag("--no-encode", options->no_encode,
                     "Store text and lexical index only; `msa encode` does the rest");
+  options->AddReadmit(*command);
+  options->AddWriting(*command);
   options->AddOutput(*command);
   options->AddModel(*command);
   options->AddMemory(*command);

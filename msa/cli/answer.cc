@@ -86,6 +86,7 @@ Result<AskOptions> AnswerOptions::Ask() const {
                  : read_ == "both"  ? ReadMode::kBoth
                                     : ReadMode::kText;
   MSA_ASSIGN_OR_RETURN(options.search.where, Where());
+  options.search.at = At();
   return options;
 }
 
@@ -106,6 +107,10 @@ int AskAndPrint(Engine& engine, const AnswerOptions& options, const AskOptions& 
     std::printf("\n");
     PrintCitations(*response);
     std::fflush(stdout);
+  }
+  if (ask.search.at.valid() && !options.quiet && response->unencoded_passages > 0) {
+    std::fprintf(stderr, "%s\n",
+                 UnencodedNote(options.bank, response->unencoded_passages, ask.search.at).c_str());
   }
   return response->answered ? kDone : kPartly;
 }

@@ -45,6 +45,7 @@ void DeclareAsk(CLI::App& app, int* exit_status) {
       ->required();
   options->AddAnswer(*command);
   options->AddWhere(*command);
+  options->AddAt(*command);
   options->AddOutput(*command);
   options->AddModel(*command);
   command->callback([options, exit_status] { *exit_status = Run(*options); });

@@ -48,6 +48,7 @@ void DeclareChat(CLI::App& app, int* exit_status) {
   options->AddBank(*command);
   options->AddAnswer(*command);
   options->AddWhere(*command);
+  options->AddAt(*command);
   options->AddOutput(*command);
   options->AddModel(*command);
   command->callback([options, exit_status] { *exit_status = Run(*options); });

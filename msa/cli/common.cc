@@ -107,6 +107,25 @@ void CommonOptions::AddWhere(CLI::App& command) {
       ->allow_extra_args(false);
 }
 
+void CommonOptions::AddAt(CLI::App& command) {
+  command
+      .add_option("--at", at, "A revision of the past (`msa log` lists them); labels are today's")
+      ->type_name("REV")
+      ->check(CLI::NonNegativeNumber);
+}
+
+void CommonOptions::AddReadmit(CLI::App& command) {
+  command.add_flag("--readmit", engine.readmit, "Take documents that were erased before");
+}
+
+void CommonOptions::AddWriting(CLI::App& command) {
+  command
+      .add_option("--author", engine.author,
+                  "Who makes the revision (default: the name of the user)")
+      ->group("Revision");
+  command.add_option("--message", engine.message, "Why it is made")->group("Revision");
+}
+
 Result<EngineOptions> CommonOptions::Engine() const {
   EngineOptions options = engine;
   for (const WeightMode mode :
@@ -191,10 +210,45 @@ std::string Snippet(std::string_view text, size_t width) {
   return line;
 }
 
-std::string UnencodedNote(const std::string& bank, int64_t passages) {
+void PrintAdded(const AddReport& report) {
+  std::printf(
+      "%lld added, %lld replaced, %lld unchanged, %zu failed; %lld passages, %s tokens; revision "
+      "%lld\n",
+      static_cast<long long>(report.added), static_cast<long long>(report.replaced),
+      static_cast<long long>(report.unchanged), report.failures.size(),
+      static_cast<long long>(report.passages),
+      HumanCount(static_cast<double>(report.tokens)).c_str(),
+      static_cast<long long>(report.revision.value));
+}
+
+void PrintFailures(const std::vector<LoadFailure>& failures) {
+  for (const LoadFailure& failure : failures) {
+    std::fprintf(stderr, "msa: %s: %s\n", failure.path.c_str(), failure.reason.message().c_str());
+  }
+}
+
+void PrintErased(const std::vector<std::string>& keys) {
+  for (const std::string& key : keys) {
+    std::fprintf(stderr,
+                 "msa: %s: was erased from this bank, so it was left out (--readmit takes it)\n",
+                 key.c_str());
+  }
+}
+
+void PrintChanges(const std::vector<DocumentChange>& changes) {
+  for (const DocumentChange& change : changes) {
+    std::printf("%-8s  %s\n", std::string(ChangeName(change.change)).c_str(), change.key.c_str());
+  }
+}
+
+std::string UnencodedNote(const std::string& bank, int64_t passages, RevisionId at) {
   if (passages == 0) return "";
-  return "note: " + std::to_string(passages) + " passages have no latents yet; run: msa encode " +
-         bank;
+  const std::string count = "note: " + std::to_string(passages) + " passages ";
+  if (at.valid()) {
+    return count + "of revision " + std::to_string(at.value) +
+           " have no latents; they are found and read by their text";
+  }
+  return count + "have no latents yet; run: msa encode " + bank;
 }
 
 }  // namespace msa::cli

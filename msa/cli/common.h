@@ -29,16 +29,25 @@ struct CommonOptions {
   bool quiet = false;
   EngineOptions engine;
   std::vector<std::string> where;
+  int64_t at = -1;  // not given
 
   void AddBank(CLI::App& command);
   void AddOutput(CLI::App& command);
   void AddModel(CLI::App& command);
   void AddMemory(CLI::App& command);  // shapes of a new bank
   void AddWhere(CLI::App& command);
+  void AddAt(CLI::App& command);
+  void AddReadmit(CLI::App& command);
+  void AddWriting(CLI::App& command);  // who writes a revision, and why
 
   // Engine options with what the flags say; the interrupt flag is wired in.
   Result<EngineOptions> Engine() const;
   Result<LabelFilter> Where() const;
+  RevisionId At() const { return RevisionId{at}; }
+  // The latest revision, or that of --at.
+  Result<std::shared_ptr<const Snapshot>> OpenSnapshot(Bank& of) const {
+    return at < 0 ? of.Latest() : of.At(At());
+  }
 
  private:
   std::string weights_ = "auto";
@@ -66,11 +75,27 @@ const std::atomic<bool>& InterruptFlag();
 std::string DescribePlace(const Retrieved& result);
 // The text on one line, at most `width` bytes, cut at a character.
 std::string Snippet(std::string_view text, size_t width);
-// "note: 12 passages have no latents yet; run: msa encode BANK", or nothing.
-std::string UnencodedNote(const std::string& bank, int64_t passages);
+// What one addition did, for people: "3 added, 0 replaced, …". Names failures on standard error.
+void PrintAdded(const AddReport& report);
+void PrintFailures(const std::vector<LoadFailure>& failures);
+// Names the keys that were left out on standard error.
+void PrintErased(const std::vector<std::string>& keys);
+// "added     KEY" for each.
+void PrintChanges(const std::vector<DocumentChange>& changes);
+// "note: 12 passages have no latents yet; run: msa encode BANK", or nothing. Of a revision of the
+// past, which nobody encodes: that text is read instead.
+std::string UnencodedNote(const std::string& bank, int64_t passages, RevisionId at = {});
 
 // One function a subcommand: declares it on `app`; its callback sets *exit_status.
 void DeclareAdd(CLI::App& app, int* exit_status);
+void DeclareSync(CLI::App& app, int* exit_status);
+void DeclareRemove(CLI::App& app, int* exit_status);
+void DeclareErase(CLI::App& app, int* exit_status);
+void DeclareVerifyErased(CLI::App& app, int* exit_status);
+void DeclareLog(CLI::App& app, int* exit_status);
+void DeclareDiff(CLI::App& app, int* exit_status);
+void DeclareRevert(CLI::App& app, int* exit_status);
+void DeclareAudit(CLI::App& app, int* exit_status);
 void DeclareEncode(CLI::App& app, int* exit_status);
 void DeclareSearch(CLI::App& app, int* exit_status);
 void DeclareAsk(CLI::App& app, int* exit_status);

@@ -11,7 +11,7 @@ namespace {
 Status List(const CommonOptions& options) {
   MSA_ASSIGN_OR_RETURN(const LabelFilter filter, options.Where());
   MSA_ASSIGN_OR_RETURN(const auto bank, Bank::Open(options.bank));
-  MSA_ASSIGN_OR_RETURN(const auto snapshot, bank->Latest());
+  MSA_ASSIGN_OR_RETURN(const auto snapshot, options.OpenSnapshot(*bank));
   return snapshot->ForEachDocument(filter, [&](const DocumentInfo& document) {
     if (options.json) {
       std::cout << ToJson(document).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)
@@ -34,6 +34,7 @@ void DeclareList(CLI::App& app, int* exit_status) {
   CLI::App* command = app.add_subcommand("list", "List the documents of a bank");
   options->AddBank(*command);
   options->AddWhere(*command);
+  options->AddAt(*command);
   options->AddOutput(*command);
   command->callback([options, exit_status] {
     const Status status = List(*options);

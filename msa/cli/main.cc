@@ -16,6 +16,14 @@ int main(int argc, char** argv) {
       "130 interrupted. `msa COMMAND --help` describes a command.");
   int exit_status = kDone;
   DeclareAdd(app, &exit_status);
+  DeclareSync(app, &exit_status);
+  DeclareRemove(app, &exit_status);
+  DeclareLog(app, &exit_status);
+  DeclareDiff(app, &exit_status);
+  DeclareRevert(app, &exit_status);
+  DeclareAudit(app, &exit_status);
+  DeclareErase(app, &exit_status);
+  DeclareVerifyErased(app, &exit_status);
   DeclareEncode(app, &exit_status);
   DeclareSearch(app, &exit_status);
   DeclareAsk(app, &exit_status);

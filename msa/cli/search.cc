@@ -19,6 +19,7 @@ struct Options : CommonOptions {
                    : heads == "latent" ? Heads::kLatent
                                        : Heads::kFused;
     search.k = k;
+    search.at = At();
     MSA_ASSIGN_OR_RETURN(search.where, Where());
     return search;
   }
@@ -51,7 +52,8 @@ int Answer(Engine& engine, const Options& options, const SearchOptions& search,
     std::fflush(stdout);
   }
   if (!options.quiet && options.query != "-" && response->unencoded_passages > 0) {
-    std::fprintf(stderr, "%s\n", UnencodedNote(options.bank, response->unencoded_passages).c_str());
+    std::fprintf(stderr, "%s\n",
+                 UnencodedNote(options.bank, response->unencoded_passages, options.At()).c_str());
   }
   return kDone;
 }
@@ -92,6 +94,7 @@ void DeclareSearch(CLI::App& app, int* exit_status) {
       ->check(CLI::IsMember({"fused", "lexical", "latent"}))
       ->capture_default_str();
   options->AddWhere(*command);
+  options->AddAt(*command);
   options->AddOutput(*command);
   options->AddModel(*command);
   command->callback([options, exit_status] { *exit_status = Run(*options); });

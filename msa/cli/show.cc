@@ -16,7 +16,7 @@ struct Options : CommonOptions {
 
 Status Show(const Options& options) {
   MSA_ASSIGN_OR_RETURN(const auto bank, Bank::Open(options.bank));
-  MSA_ASSIGN_OR_RETURN(const auto snapshot, bank->Latest());
+  MSA_ASSIGN_OR_RETURN(const auto snapshot, options.OpenSnapshot(*bank));
   MSA_ASSIGN_OR_RETURN(const DocumentInfo info, snapshot->FindDocument(options.document));
   MSA_ASSIGN_OR_RETURN(const DocumentContent content, snapshot->ReadContent(info.version));
   std::string_view text = content.text;
@@ -66,6 +66,7 @@ void DeclareShow(CLI::App& app, int* exit_status) {
           ->add_option("--span", options->span, "Only bytes BEGIN to END, as citations give them")
           ->expected(2)
           ->type_name("BEGIN END");
+  options->AddAt(*command);
   command->add_flag("--passages", options->passages, "List the passages instead")->excludes(span);
   options->AddOutput(*command);
   command->callback([options, exit_status] {

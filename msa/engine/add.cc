@@ -79,80 +79,115 @@ struct Piece {
 
 }  // namespace
 
-Result<AddReport> Engine::Add(const std::vector<std::string>& paths, const AddOptions& options) {
-  MSA_ASSIGN_OR_RETURN(MemoryModel * model, Model());
-  MSA_ASSIGN_OR_RETURN(auto writer, bank_->StartWrite());
-  MSA_ASSIGN_OR_RETURN(const EncodingInfo encoding, DescribeEncoding());
-  MSA_ASSIGN_OR_RETURN(const auto before, bank_->Latest());
-  MSA_ASSIGN_OR_RETURN(const auto encodings, before->Encodings());
-  if (!encodings.empty()) MSA_RETURN_IF_ERROR(FindEncoding(*before).status());
-  MSA_ASSIGN_OR_RETURN(const EncodingId encoding_id, writer->OpenEncoding(encoding));
+Result<std::unique_ptr<BankWriter>> Engine::StartWrite() {
+  return bank_->StartWrite({.author = options_.author, .readmit = options_.readmit});
+}
 
-  AddReport report;
-  Status failed;
-  const auto start = Clock::now();
+std::string Engine::Message(std::string_view what) const {
+  return options_.message.empty() ? std::string(what) : options_.message;
+}
+
+Result<EncodingId> Engine::OpenEncoding(BankWriter& writer) {
+  MSA_ASSIGN_OR_RETURN(const EncodingInfo encoding, DescribeEncoding());
+  MSA_ASSIGN_OR_RETURN(const auto snapshot, bank_->Latest());
+  MSA_ASSIGN_OR_RETURN(const auto encodings, snapshot->Encodings());
+  if (!encodings.empty()) MSA_RETURN_IF_ERROR(FindEncoding(*snapshot).status());
+  return writer.OpenEncoding(encoding);
+}
+
+Status Engine::AddDocuments(BankWriter& writer, const std::vector<std::string>& paths,
+                            const LoadOptions& load, bool dry_run,
+                            FunctionRef<Status(const std::string& key, AddOutcome)> on_document,
+                            AddReport* report) {
   const PassageOptions passage_options{.max_tokens = bank_->options().passage_tokens};
-  LoadOptions load = options.load;
-  load.cancelled = options_.cancelled;
-  {
-    Progress progress("adding", "bytes", EstimateLoad(paths).bytes, options_.progress);
-    const auto commit = [&] {
-      auto revision = writer->Commit("add");
-      if (!revision.ok()) return revision.status();
-      report.revision = *revision;
-      return OkStatus();
-    };
-    const auto on_document = [&](Document document) {
+  LoadOptions load_options = load;
+  load_options.cancelled = options_.cancelled;
+  Progress progress(dry_run ? "comparing" : "adding", "bytes", EstimateLoad(paths).bytes,
+                    options_.progress);
+  Status failed;
+  bool is_model_checked = false;
+  const auto add = [&](Document document) -> Status {
+    const std::string key = document.key;
+    const int64_t bytes = document.source_bytes;
+    // Cutting and tokenising cost far more than this, and most documents of a second round are
+    // unchanged.
+    MSA_ASSIGN_OR_RETURN(AddOutcome outcome,
+                         writer.Compare(key, document.title, document.text, document.labels));
+    const bool differs = outcome == AddOutcome::kAdded || outcome == AddOutcome::kReplaced;
+    if (differs && !dry_run) {
+      MSA_ASSIGN_OR_RETURN(const MemoryModel* model, Model());
+      // Before anything is written: a bank of another model is refused.
+      if (!is_model_checked) MSA_RETURN_IF_ERROR(OpenEncoding(writer).status());
+      is_model_checked = true;
       std::vector<Passage> passages = SplitPassages(document, model->tokenizer(), passage_options);
-      const int64_t bytes = document.source_bytes;
-      const auto num_passages = static_cast<int64_t>(passages.size());
-      int64_t tokens = 0;
-      for (const Passage& p : passages) tokens += static_cast<int64_t>(p.tokens.size());
-      const auto outcome = writer->Add(ToNewDocument(std::move(document), std::move(passages)));
-      if (!outcome.ok()) {
-        failed = outcome.status();
-        return false;
-      }
-      report.added += *outcome == AddOutcome::kAdded;
-      report.replaced += *outcome == AddOutcome::kReplaced;
-      report.unchanged += *outcome == AddOutcome::kUnchanged;
-      if (*outcome != AddOutcome::kUnchanged) {
-        report.passages += num_passages;
-        report.tokens += tokens;
-      }
-      progress.Add(bytes);
-      if (writer->pending_documents() >= kCommitDocuments ||
-          writer->pending_text_bytes() >= kCommitTextBytes) {
-        failed = commit();
-      }
-      return failed.ok() && !cancelled();
-    };
-    LoadDocuments(paths, load, on_document,
-                  [&](const LoadFailure& failure) { report.failures.push_back(failure); });
-    MSA_RETURN_IF_ERROR(failed);
-    MSA_RETURN_IF_ERROR(commit());
-  }
-  report.add_seconds = SecondsSince(start);
-  report.cancelled = cancelled();
-  if (options.encode && !report.cancelled) {
-    MSA_ASSIGN_OR_RETURN(const EncodeReport encoded, EncodeMissing(*writer, encoding_id));
-    report.encoded_passages = encoded.passages;
-    report.encode_seconds = encoded.seconds;
-    report.cancelled = encoded.cancelled;
+      report->passages += static_cast<int64_t>(passages.size());
+      for (const Passage& p : passages) report->tokens += static_cast<int64_t>(p.tokens.size());
+      MSA_ASSIGN_OR_RETURN(outcome,
+                           writer.Add(ToNewDocument(std::move(document), std::move(passages))));
+    }
+    report->added += outcome == AddOutcome::kAdded;
+    report->replaced += outcome == AddOutcome::kReplaced;
+    report->unchanged += outcome == AddOutcome::kUnchanged;
+    if (outcome == AddOutcome::kErased) report->erased.push_back(key);
+    progress.Add(bytes);
+    return on_document(key, outcome);
+  };
+  LoadDocuments(
+      paths, load_options,
+      [&](Document document) {
+        failed = add(std::move(document));
+        return failed.ok() && !cancelled();
+      },
+      [&](const LoadFailure& failure) { report->failures.push_back(failure); });
+  return failed;
+}
+
+Status Engine::FinishAdd(BankWriter& writer, bool encode, AddReport* report) {
+  report->reused_passages = writer.reused_passages();
+  report->cancelled = cancelled();
+  MSA_ASSIGN_OR_RETURN(const auto added, bank_->Latest());
+  MSA_ASSIGN_OR_RETURN(const int64_t missing, CountUnencoded(*added));
+  if (encode && missing > 0 && !report->cancelled) {
+    MSA_ASSIGN_OR_RETURN(const EncodingId encoding, OpenEncoding(writer));
+    MSA_ASSIGN_OR_RETURN(const EncodeReport encoded, EncodeMissing(writer, encoding));
+    report->encoded_passages = encoded.passages;
+    report->encode_seconds = encoded.seconds;
+    report->cancelled = encoded.cancelled;
   }
   MSA_ASSIGN_OR_RETURN(const auto after, bank_->Latest());
-  MSA_ASSIGN_OR_RETURN(report.unencoded_passages, CountUnencoded(*after));
+  report->revision = after->revision();
+  MSA_ASSIGN_OR_RETURN(report->unencoded_passages, CountUnencoded(*after));
+  return OkStatus();
+}
+
+Result<AddReport> Engine::Add(const std::vector<std::string>& paths, const AddOptions& options) {
+  MSA_RETURN_IF_ERROR(Model().status());
+  MSA_ASSIGN_OR_RETURN(auto writer, StartWrite());
+  // First of all: a bank of another model is refused, whatever there is to add.
+  MSA_RETURN_IF_ERROR(OpenEncoding(*writer).status());
+  AddReport report;
+  const auto start = Clock::now();
+  const std::string message = Message("add");
+  const auto commit_portions = [&](const std::string&, AddOutcome) -> Status {
+    if (writer->pending_documents() < kCommitDocuments &&
+        writer->pending_text_bytes() < kCommitTextBytes) {
+      return OkStatus();
+    }
+    return writer->Commit(message).status();
+  };
+  MSA_RETURN_IF_ERROR(
+      AddDocuments(*writer, paths, options.load, /*dry_run=*/false, commit_portions, &report));
+  MSA_RETURN_IF_ERROR(writer->Commit(message).status());
+  report.add_seconds = SecondsSince(start);
+  MSA_RETURN_IF_ERROR(FinishAdd(*writer, options.encode, &report));
   return report;
 }
 
 Result<EncodeReport> Engine::Encode() {
-  MSA_ASSIGN_OR_RETURN(const auto snapshot, bank_->Latest());
-  MSA_ASSIGN_OR_RETURN(const auto encodings, snapshot->Encodings());
-  if (!encodings.empty()) MSA_RETURN_IF_ERROR(FindEncoding(*snapshot).status());
-  MSA_ASSIGN_OR_RETURN(auto writer, bank_->StartWrite());
-  MSA_ASSIGN_OR_RETURN(const EncodingInfo encoding, DescribeEncoding());
-  MSA_ASSIGN_OR_RETURN(const EncodingId encoding_id, writer->OpenEncoding(encoding));
-  return EncodeMissing(*writer, encoding_id);
+  MSA_RETURN_IF_ERROR(Model().status());
+  MSA_ASSIGN_OR_RETURN(auto writer, StartWrite());
+  MSA_ASSIGN_OR_RETURN(const EncodingId encoding, OpenEncoding(*writer));
+  return EncodeMissing(*writer, encoding);
 }
 
 Result<EncodeReport> Engine::EncodeMissing(BankWriter& writer, EncodingId encoding) {

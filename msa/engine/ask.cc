@@ -122,7 +122,6 @@ std::vector<SourcePassage> Sources(const std::vector<Retrieved>& passages) {
 // What the prompt may hold of the passages found, best first.
 std::vector<Retrieved> SelectTexts(std::string_view question, const std::vector<Retrieved>& found,
                                    const AskOptions& options) {
-  if (options.read == ReadMode::kLatents) return {};
   if (options.read_sentences == 0) {
     const auto count = std::min<int64_t>(options.read_passages, std::ssize(found));
     return {found.begin(), found.begin() + count};
@@ -157,14 +156,17 @@ std::vector<Citation> Cite(const std::string& answer, std::string_view question,
 
 Result<AttachedMemory> Engine::AttachLatents(const Snapshot& snapshot,
                                              const std::vector<Retrieved>& passages,
-                                             Counters* counters) {
+                                             Counters* counters, std::vector<Retrieved>* without) {
   MSA_ASSIGN_OR_RETURN(const EncodingId encoding, FindEncoding(snapshot));
   MSA_ASSIGN_OR_RETURN(const EncodingInfo info, DescribeEncoding());
   const int64_t width = info.layout.latent_row_elements();
   AttachedMemory memory;
   for (const Retrieved& passage : passages) {
     auto block = snapshot.ReadLatents(encoding, passage.passage);
-    if (!block.ok() && block.status().code() == StatusCode::kNotFound) continue;  // not encoded yet
+    if (!block.ok() && block.status().code() == StatusCode::kNotFound) {
+      without->push_back(passage);
+      continue;
+    }
     if (!block.ok()) return block.status();
     const int64_t n = block->chunks.front();
     memory.latents.resize(static_cast<size_t>((memory.num_latents + n) * width));
@@ -211,16 +213,20 @@ Result<AskResponse> Engine::Ask(std::string_view question, const AskOptions& opt
   response.retrieved = std::move(search.results);
   if (response.retrieved.empty()) return response;
 
+  MSA_ASSIGN_OR_RETURN(const auto snapshot, SnapshotAt(response.revision));
+  std::optional<AttachedMemory> memory;
+  std::vector<Retrieved> without_latents;
+  if (options.read != ReadMode::kText) {
+    MSA_ASSIGN_OR_RETURN(
+        memory, AttachLatents(*snapshot, response.retrieved, &response.counters, &without_latents));
+  }
   // As much of the best text as was asked for and as the context holds.
-  const std::vector<Retrieved> texts = SelectTexts(question, response.retrieved, options);
+  const std::vector<Retrieved>& readable =
+      options.read == ReadMode::kLatents ? without_latents : response.retrieved;
+  const std::vector<Retrieved> texts = SelectTexts(question, readable, options);
   std::span<const Retrieved> fitting(texts);
   for (prompt = render(fitting); room() < 0; prompt = render(fitting)) {
     fitting = fitting.first(fitting.size() - 1);
-  }
-  std::optional<AttachedMemory> memory;
-  if (options.read != ReadMode::kText) {
-    MSA_ASSIGN_OR_RETURN(const auto snapshot, bank_->Latest());
-    MSA_ASSIGN_OR_RETURN(memory, AttachLatents(*snapshot, response.retrieved, &response.counters));
   }
 
   auto start = Clock::now();
@@ -246,6 +252,7 @@ Result<AskResponse> Engine::Ask(std::string_view question, const AskOptions& opt
   response.citations = Cite(response.answer, question, response.retrieved);
   response.answered = !response.citations.empty();
   response.counters.seconds["cite"] = SecondsSince(start);
+  MSA_RETURN_IF_ERROR(snapshot->CheckErasures());
   return response;
 }
 

@@ -145,6 +145,10 @@ Result<EncodingId> Engine::FindEncoding(const Snapshot& snapshot) {
                       "fingerprint " + model->fingerprint().substr(0, 12));
 }
 
+Result<std::shared_ptr<const Snapshot>> Engine::SnapshotAt(RevisionId at) {
+  return at.valid() ? bank_->At(at) : bank_->Latest();
+}
+
 Result<ChatFamily> Engine::Family() {
   MSA_ASSIGN_OR_RETURN(const MemoryModel* model, Model());
   return ChooseChatFamily(options_.chat_family, model->chat_template());

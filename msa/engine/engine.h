@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "msa/bank/bank.h"
+#include "msa/base/function_ref.h"
 #include "msa/base/progress.h"
 #include "msa/base/status.h"
 #include "msa/model/memory_model.h"
@@ -31,7 +32,10 @@ struct EngineOptions {
   std::string adapter_path;
   std::string chat_family;  // overrides what the model's template says; empty: recognise it
   LoadModelOptions load;
-  MemoryConfig memory;  // for a bank without an encoding; else the bank's own configuration holds
+  MemoryConfig memory;   // for a bank without an encoding; else the bank's own configuration holds
+  std::string author;    // of revisions; empty: the name of the user who runs the program
+  std::string message;   // of revisions; empty: what was done, in a word
+  bool readmit = false;  // documents that were erased may be added again
   ProgressMode progress = ProgressMode::kAuto;
   const std::atomic<bool>* cancelled = nullptr;  // polled; set by Ctrl-C
 };
@@ -47,15 +51,34 @@ struct AddReport {
   int64_t added = 0;
   int64_t replaced = 0;
   int64_t unchanged = 0;
-  int64_t passages = 0;  // of added and replaced documents
+  std::vector<std::string> erased;  // keys that were left out because they were erased
+  int64_t passages = 0;             // of added and replaced documents
   int64_t tokens = 0;
   std::vector<LoadFailure> failures;
   RevisionId revision;
+  int64_t reused_passages = 0;  // that kept the latents of the version before
   int64_t encoded_passages = 0;
   int64_t unencoded_passages = 0;  // left for `msa encode`
   bool cancelled = false;
   double add_seconds = 0;
   double encode_seconds = 0;
+};
+
+struct SyncOptions {
+  bool dry_run = false;  // say what would change, and change nothing
+  bool encode = true;
+  LoadOptions load;
+};
+
+struct SyncReport {
+  AddReport add;
+  std::vector<DocumentChange>
+      changes;  // additions and replacements as they were met, removals last
+};
+
+struct RemoveReport {
+  std::vector<std::string> removed;  // keys
+  RevisionId revision;
 };
 
 struct EncodeReport {
@@ -75,6 +98,7 @@ struct SearchOptions {
   Heads heads = Heads::kFused;
   int64_t k = 10;
   LabelFilter where;
+  RevisionId at;  // not valid: the latest. The past is asked with today's model and labels
 };
 
 struct HeadRank {
@@ -162,13 +186,32 @@ class Engine {
   // then latents. A file that fails is reported and the others go on. Cancelled: what is committed
   // stays, the rest is dropped.
   Result<AddReport> Add(const std::vector<std::string>& paths, const AddOptions& options);
+  // Makes the bank follow a folder, in one revision: what is new in it is added, what changed
+  // replaced, and documents whose files lay in it and are gone are removed. A file or folder that
+  // cannot be read keeps its documents and is reported. Cancelled: nothing changes. kNotFound: no
+  // such folder.
+  Result<SyncReport> Sync(const std::string& folder, const SyncOptions& options);
+  // Removes the documents named (as Snapshot::FindDocument takes names) and those that match
+  // `where`, unless that is empty; all or none, in one revision. kNotFound names the first that is
+  // not there.
+  Result<RemoveReport> Remove(const std::vector<std::string>& documents, const LabelFilter& where);
   // Computes the latents that are missing.
   Result<EncodeReport> Encode();
+
+  // Goes back to a revision, by a new one.
+  Result<RevisionId> Revert(RevisionId revision);
+  // Erases documents of any revision; see BankWriter::Erase. `certificate`: where to write the
+  // signed certificate, unless the end has to wait; empty: none. `key_path`: of the signing key;
+  // empty: DefaultSigningKeyPath.
+  Result<EraseReport> Erase(const EraseRequest& request, const std::string& certificate,
+                            const std::string& key_path);
 
   // The passages that a query finds, best first. kFailedPrecondition: the bank is empty, or (latent
   // head) it was made with another model.
   Result<SearchResponse> Search(std::string_view query, const SearchOptions& options);
-  // Search, read, answer, cite. kInvalidArgument: the question alone is longer than the context.
+  // Search, read, answer, cite. Where latents are to be read and a passage has none (any more), its
+  // text is read. kUnavailable: documents were erased meanwhile; ask again. kInvalidArgument: the
+  // question alone is longer than the context.
   Result<AskResponse> Ask(std::string_view question, const AskOptions& options,
                           const OnText& on_text);
 
@@ -177,6 +220,8 @@ class Engine {
   Result<MemoryModel*> Model();
   // Visible passages without latents of the bank's newest encoding.
   static Result<int64_t> CountUnencoded(const Snapshot& snapshot);
+  // The latest revision if `at` is not valid.
+  Result<std::shared_ptr<const Snapshot>> SnapshotAt(RevisionId at);
 
  private:
   Engine(std::unique_ptr<Bank> bank, EngineOptions options);
@@ -185,6 +230,19 @@ class Engine {
   // The encoding of the loaded model; kFailedPrecondition if the bank has others only.
   Result<EncodingId> FindEncoding(const Snapshot& snapshot);
   Result<EncodingInfo> DescribeEncoding();
+  Result<std::unique_ptr<BankWriter>> StartWrite();
+  // The message of a revision, "add" if the options give none.
+  std::string Message(std::string_view what) const;
+  // The encoding of the loaded model in the bank, made if it has none yet.
+  Result<EncodingId> OpenEncoding(BankWriter& writer);
+  // Adds what `paths` hold to the revision in the making, or with `dry_run` only compares it.
+  // `on_document` sees each key and its outcome; an error of it ends the addition.
+  Status AddDocuments(BankWriter& writer, const std::vector<std::string>& paths,
+                      const LoadOptions& load, bool dry_run,
+                      FunctionRef<Status(const std::string& key, AddOutcome)> on_document,
+                      AddReport* report);
+  // Computes latents, unless that was not wanted or the user stopped it, and finishes the report.
+  Status FinishAdd(BankWriter& writer, bool encode, AddReport* report);
   Result<EncodeReport> EncodeMissing(BankWriter& writer, EncodingId encoding);
   Result<ChatFamily> Family();
   // The adapter's file; empty: none.
@@ -193,8 +251,10 @@ class Engine {
   Result<std::vector<LexicalHit>> RouteLatent(const Snapshot& snapshot, std::string_view query,
                                               const SearchOptions& options, int64_t k,
                                               Counters* counters);
+  // Those of passages that have none go to `without`.
   Result<AttachedMemory> AttachLatents(const Snapshot& snapshot,
-                                       const std::vector<Retrieved>& passages, Counters* counters);
+                                       const std::vector<Retrieved>& passages, Counters* counters,
+                                       std::vector<Retrieved>* without);
 
   std::unique_ptr<Bank> bank_;
   EngineOptions options_;

@@ -222,6 +222,36 @@ TEST_F(EngineTest, ReadsLatents) {
   }
 }
 
+TEST_F(EngineTest, ReadsTheTextOfPassagesWithoutLatents) {
+  const auto engine = MakeBank(/*encode=*/false);
+  const auto answer =
+      engine->Ask("When did the Iron Bridge open?", {.read = ReadMode::kLatents}, nullptr);
+  ASSERT_TRUE(answer.ok()) << answer.status();
+  EXPECT_EQ(answer->counters.latents, 0);
+  EXPECT_EQ(answer->unencoded_passages, 3);
+  EXPECT_THAT(answer->answer, testing::HasSubstr("1781"));
+}
+
+TEST_F(EngineTest, ThePastIsAskedWithTodaysModel) {
+  const auto engine = MakeBank();
+  ASSERT_TRUE(engine->Remove({"tea"}, {}).ok());
+  for (const Heads heads : {Heads::kLexical, Heads::kLatent}) {
+    const auto now = engine->Search("black tea", {.heads = heads, .k = 3});
+    ASSERT_TRUE(now.ok()) << now.status();
+    for (const Retrieved& result : now->results) EXPECT_NE(result.title, "tea");
+    const auto past = engine->Search("black tea", {.heads = heads, .k = 3, .at = RevisionId{1}});
+    ASSERT_TRUE(past.ok()) << past.status();
+    EXPECT_EQ(past->revision.value, 1);
+    EXPECT_TRUE(std::ranges::any_of(past->results, [](const auto& r) { return r.title == "tea"; }));
+  }
+  const auto answer = engine->Ask(
+      "How hot is green tea steeped?",
+      {.search = {.k = 4, .at = RevisionId{1}}, .read = ReadMode::kBoth, .max_tokens = 8}, nullptr);
+  ASSERT_TRUE(answer.ok()) << answer.status();
+  EXPECT_GT(answer->counters.latents, 0) << "what is gone today kept its latents";
+  EXPECT_EQ(engine->Search("tea", {.at = RevisionId{7}}).status().code(), StatusCode::kNotFound);
+}
+
 TEST_F(EngineTest, TooLongAQuestionIsAClearError) {
   const auto engine = MakeBank(/*encode=*/false);
   std::string question;
@@ -239,6 +269,79 @@ TEST_F(EngineTest, EmptyBankSaysWhatToDo) {
   const auto found = (*engine)->Search("tea", {});
   EXPECT_EQ(found.status().code(), StatusCode::kFailedPrecondition);
   EXPECT_THAT(found.status().message(), testing::HasSubstr("msa add"));
+}
+
+TEST_F(EngineTest, OnlyChangedPassagesAreEncoded) {
+  std::string text;
+  for (int i = 0; i < 400; ++i) text += "Sentence " + std::to_string(i) + " is of the old text. ";
+  Write("long.txt", text);
+  auto engine = Engine::OpenOrCreate(BankPath(), Quiet());
+  ASSERT_TRUE(engine.ok());
+  const auto first = (*engine)->Add({Docs()}, {});
+  ASSERT_TRUE(first.ok()) << first.status();
+  // Passages are cut from the front, so a change at the end leaves those before as they were.
+  Write("long.txt", text + "One more sentence.");
+  const auto second = (*engine)->Add({Docs()}, {});
+  ASSERT_TRUE(second.ok()) << second.status();
+  EXPECT_EQ(second->replaced, 1);
+  EXPECT_EQ(second->reused_passages + second->encoded_passages, second->passages);
+  EXPECT_GE(second->encoded_passages, 1);
+  EXPECT_LE(second->encoded_passages, 2);
+  EXPECT_GT(second->passages, 10);
+  EXPECT_EQ(second->unencoded_passages, 0);
+}
+
+TEST_F(EngineTest, SyncFollowsAFolderInOneRevision) {
+  const auto engine = MakeBank();
+  const int64_t before = (*engine->bank().Latest())->revision().value;
+  Write("new.txt", "A compass points north.");
+  Write("tea.txt", "White tea is steeped at 75 degrees.");
+  fs::remove(folder_ / "docs" / "bridge.md");
+  Write("lighthouse.txt", "");  // cannot be read: its document stays
+  const auto dry = engine->Sync(Docs(), {.dry_run = true});
+  ASSERT_TRUE(dry.ok()) << dry.status();
+  EXPECT_EQ(dry->add.revision.value, before);
+  EXPECT_EQ((*engine->bank().Latest())->revision().value, before);
+
+  const auto report = engine->Sync(Docs(), {});
+  ASSERT_TRUE(report.ok()) << report.status();
+  const std::string docs = fs::canonical(Docs()).string();
+  EXPECT_THAT(report->changes,
+              testing::ElementsAre(DocumentChange{docs + "/new.txt", ChangeKind::kAdded},
+                                   DocumentChange{docs + "/tea.txt", ChangeKind::kReplaced},
+                                   DocumentChange{docs + "/bridge.md", ChangeKind::kRemoved}));
+  EXPECT_EQ(dry->changes, report->changes);
+  EXPECT_EQ(report->add.failures.size(), 1u);
+  EXPECT_EQ(report->add.revision.value, before + 1);
+  EXPECT_EQ(report->add.unencoded_passages, 0);
+  EXPECT_TRUE((*engine->bank().Latest())->FindDocument("lighthouse").ok());
+  EXPECT_FALSE((*engine->bank().Latest())->FindDocument("bridge").ok());
+
+  const auto again = engine->Sync(Docs(), {});
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_TRUE(again->changes.empty());
+  EXPECT_EQ(again->add.revision.value, before + 1);
+}
+
+TEST_F(EngineTest, SyncLeavesWhatCameFromElsewhere) {
+  const auto engine = MakeBank();
+  fs::create_directories(folder_ / "docs2");
+  std::ofstream(folder_ / "docs2" / "other.txt") << "Another folder.";
+  const auto report = engine->Sync((folder_ / "docs2").string(), {.encode = false});
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_EQ(report->changes.size(), 1u);
+  EXPECT_EQ((*engine->bank().Latest())->Stats()->documents, 4);
+  EXPECT_EQ(engine->Sync((folder_ / "absent").string(), {}).status().code(), StatusCode::kNotFound);
+}
+
+TEST_F(EngineTest, RemoveTakesAllOrNone) {
+  const auto engine = MakeBank();
+  EXPECT_EQ(engine->Remove({"tea", "absent"}, {}).status().code(), StatusCode::kNotFound);
+  EXPECT_EQ((*engine->bank().Latest())->Stats()->documents, 3);
+  const auto report = engine->Remove({"tea"}, {{"title", "tea"}});
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_EQ(report->removed.size(), 1u);
+  EXPECT_EQ((*engine->bank().Latest())->Stats()->documents, 2);
 }
 
 TEST_F(EngineTest, CancelledAddLeavesASoundBank) {

@@ -1,5 +1,6 @@
 #include "msa/engine/json.h"
 
+#include <ctime>
 #include <nlohmann/json.hpp>
 
 namespace msa {
@@ -55,10 +56,12 @@ Json ToJson(const AddReport& report) {
   Json json = {{"added", report.added},
                {"replaced", report.replaced},
                {"unchanged", report.unchanged},
+               {"erased", report.erased},
                {"failed", Json::array()},
                {"revision", report.revision.value},
                {"passages", report.passages},
                {"tokens", report.tokens},
+               {"reused_passages", report.reused_passages},
                {"encoded_passages", report.encoded_passages},
                {"unencoded_passages", report.unencoded_passages},
                {"cancelled", report.cancelled},
@@ -67,6 +70,62 @@ Json ToJson(const AddReport& report) {
     json["failed"].push_back({{"path", failure.path}, {"reason", failure.reason.message()}});
   }
   return json;
+}
+
+Json ToJson(const DocumentChange& change) {
+  return {{"document", change.key}, {"change", ChangeName(change.change)}};
+}
+
+Json ToJson(const SyncReport& report) {
+  Json json = ToJson(report.add);
+  json["changes"] = Json::array();
+  for (const DocumentChange& change : report.changes) json["changes"].push_back(ToJson(change));
+  return json;
+}
+
+Json ToJson(const RemoveReport& report) {
+  return {{"removed", report.removed}, {"revision", report.revision.value}};
+}
+
+Json ToJson(const RevisionInfo& revision) {
+  Json json = {{"revision", revision.id.value},
+               {"parent", revision.parent.valid() ? Json(revision.parent.value) : Json()},
+               {"time", FormatUtc(revision.unix_ms)},
+               {"author", revision.author},
+               {"message", revision.message},
+               {"changes", Json::array()}};
+  for (const DocumentChange& change : revision.changes) json["changes"].push_back(ToJson(change));
+  return json;
+}
+
+Json ToJson(const EraseReport& report) {
+  return {{"erased", report.numbers.size()},
+          {"numbers", report.numbers},
+          {"revision", report.revision.value},
+          {"pending", !report.waits_for.empty()},
+          {"waits_for", report.waits_for}};
+}
+
+Json ToJson(const AuditReport& report) {
+  return {{"revisions", report.revisions},
+          {"chain", {{"length", report.chain_entries}, {"head", report.chain_head}}},
+          {"erase_epoch", report.erase_epoch},
+          {"verified_bytes", report.verified_bytes}};
+}
+
+Json ToJson(const ErasureProof& proof) {
+  return {{"verified", proof.documents},
+          {"chain_length", proof.chain_entries},
+          {"sharing", proof.sharing}};
+}
+
+std::string FormatUtc(int64_t unix_ms) {
+  const std::time_t seconds = unix_ms / 1000;
+  std::tm utc{};
+  gmtime_r(&seconds, &utc);
+  char text[64];
+  const size_t size = std::strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &utc);
+  return std::string(text, size);
 }
 
 Json ToJson(const EncodeReport& report) {

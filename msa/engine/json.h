@@ -12,7 +12,17 @@ nlohmann::ordered_json ToJson(const Counters& counters);
 nlohmann::ordered_json ToJson(const SearchResponse& response);
 nlohmann::ordered_json ToJson(const AskResponse& response);
 nlohmann::ordered_json ToJson(const AddReport& report);
+nlohmann::ordered_json ToJson(const DocumentChange& change);
+nlohmann::ordered_json ToJson(const SyncReport& report);
+nlohmann::ordered_json ToJson(const RemoveReport& report);
+nlohmann::ordered_json ToJson(const RevisionInfo& revision);
+nlohmann::ordered_json ToJson(const EraseReport& report);
+nlohmann::ordered_json ToJson(const AuditReport& report);
+nlohmann::ordered_json ToJson(const ErasureProof& proof);
 nlohmann::ordered_json ToJson(const EncodeReport& report);
 nlohmann::ordered_json ToJson(const DocumentInfo& document);
+
+// "2026-11-25T20:00:00Z"
+std::string FormatUtc(int64_t unix_ms);
 
 }  // namespace msa

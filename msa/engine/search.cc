@@ -130,8 +130,12 @@ Result<std::vector<LexicalHit>> Engine::RouteLatent(const Snapshot& snapshot,
 Result<SearchResponse> Engine::Search(std::string_view query, const SearchOptions& options) {
   if (options.k < 1)
     return InvalidArgument("k is " + std::to_string(options.k) + ", at least 1 is needed");
-  MSA_ASSIGN_OR_RETURN(const auto snapshot, bank_->Latest());
+  MSA_ASSIGN_OR_RETURN(const auto snapshot, SnapshotAt(options.at));
   MSA_ASSIGN_OR_RETURN(const BankStats stats, snapshot->Stats());
+  if (stats.documents == 0 && options.at.valid()) {
+    return FailedPrecondition(bank_->path() + " was empty at revision " +
+                              std::to_string(options.at.value));
+  }
   if (stats.documents == 0) {
     return FailedPrecondition(bank_->path() + " is empty; add documents with: msa add " +
                               bank_->path() + " PATH...");
@@ -184,6 +188,7 @@ Result<SearchResponse> Engine::Search(std::string_view query, const SearchOption
     response.results.push_back(std::move(result));
   }
   response.counters.seconds["text"] = SecondsSince(start);
+  MSA_RETURN_IF_ERROR(snapshot->CheckErasures());
   return response;
 }
 

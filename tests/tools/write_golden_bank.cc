@@ -29,7 +29,7 @@ T Require(Result<T> result) {
 // Latents of versions 1 and 3, which stay visible; `seal_bytes` decides where they end up.
 void AddLatents(const std::string& path, const char* fingerprint, const LatentLayout& layout,
                 int64_t seal_bytes) {
-  auto writer = Require(Writer::Start(Require(OpenCore(path, PosixFileSystem())), seal_bytes));
+  auto writer = Require(Writer::Start(Require(OpenCore(path, PosixFileSystem())), {}, seal_bytes));
   const EncodingId encoding =
       Require(writer->OpenEncoding({{}, fingerprint, R"({"model":"golden"})", layout}));
   Check(writer->AddLatents(encoding, VersionId{1}, 0, GoldenLatents(layout, 1, 1)));

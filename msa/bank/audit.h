@@ -1,0 +1,39 @@
+// Verifies a bank from its chain down to every byte that can be read. What the chain commits to
+// (who, when, which document with which fields and text) is recomputed from the rows that are kept;
+// what is derived (frames, latents, shards, totals) is checked against what it derives from or
+// against its checksums.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "msa/bank/bank.h"
+#include "msa/bank/catalog.h"
+#include "msa/bank/certificate.h"
+#include "msa/bank/chain.h"
+#include "msa/bank/core.h"
+#include "msa/bank/head.h"
+
+namespace msa {
+
+// A chain that was read, its hashes recomputed.
+struct VerifiedChain {
+  std::vector<ChainEntry> entries;  // seq 1 on
+  std::vector<Digest> hashes;       // of each
+};
+// kDataLoss names the first entry that does not follow from the one before, or differs from
+// `head`.
+Result<VerifiedChain> VerifyChain(Catalog& catalog, const Head& head);
+
+// Revisions, versions and deaths against the chain, and what is derived from them.
+Status VerifyRows(Catalog& catalog, const CatalogState& state, const BankId& bank,
+                  const VerifiedChain& chain);
+
+// Every frame decodes to the text its version's hash names, every checksum fits, and bytes of packs
+// and tails that nothing names are zero. Returns the bytes verified.
+Result<int64_t> VerifyContents(BankCore& core, Catalog& catalog);
+
+// What Bank::Audit does.
+Result<AuditReport> AuditBank(BankCore& core, const Certificate* anchor);
+
+}  // namespace msa

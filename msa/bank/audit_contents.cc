@@ -1,0 +1,245 @@
+// The part of an audit that reads every byte of packs, tails, segments and shards.
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "msa/bank/audit.h"
+#include "msa/bank/blocks.h"
+#include "msa/bank/latent_catalog.h"
+#include "msa/bank/pack.h"
+
+namespace msa {
+namespace {
+
+constexpr int64_t kGapBytes = int64_t{1} << 20;
+
+// What erasing left between two runs: nothing but zeros.
+Status CheckZero(const File& file, int64_t begin, int64_t end) {
+  std::vector<std::byte> bytes;
+  while (begin < end) {
+    bytes.resize(static_cast<size_t>(std::min(kGapBytes, end - begin)));
+    MSA_RETURN_IF_ERROR(file.ReadAt(begin, bytes));
+    const auto found = std::ranges::find_if(bytes, [](std::byte b) { return b != std::byte{0}; });
+    if (found != bytes.end()) {
+      return DataLoss("byte " + std::to_string(begin + (found - bytes.begin())) +
+                      " belongs to nothing that the catalog names, and is not zero");
+    }
+    begin += static_cast<int64_t>(bytes.size());
+  }
+  return OkStatus();
+}
+
+// Walks the runs of a pack or tail in order; what lies between them must be zero.
+class RunWalk {
+ public:
+  RunWalk(const File& file, int64_t length) : file_(file), length_(length) {}
+
+  Status Next(int64_t position, int64_t bytes) {
+    if (position < next_ || bytes < 0 || bytes > length_ - position) {
+      return DataLoss("the run at byte " + std::to_string(position) + ", length " +
+                      std::to_string(bytes) + ", overlaps another or leaves the file");
+    }
+    MSA_RETURN_IF_ERROR(CheckZero(file_, next_, position));
+    next_ = position + bytes;
+    return OkStatus();
+  }
+  Status Finish() const { return CheckZero(file_, next_, length_); }
+
+ private:
+  const File& file_;
+  const int64_t length_;
+  int64_t next_ = kFileHeaderBytes;
+};
+
+class ContentVerifier {
+ public:
+  ContentVerifier(BankCore& core, Catalog& catalog) : core_(core), catalog_(catalog) {}
+
+  Result<int64_t> Verify() {
+    MSA_ASSIGN_OR_RETURN(const auto files, catalog_.Files());
+    MSA_ASSIGN_OR_RETURN(const auto encodings, ReadEncodings(catalog_));
+    for (const EncodingInfo& encoding : encodings) encodings_.emplace(encoding.id, encoding);
+    MSA_RETURN_IF_ERROR(CheckReferences());
+    MSA_RETURN_IF_ERROR(FindDoomed());
+    int64_t bytes = 0;
+    for (const Catalog::FileRow& file : files) {
+      const Status status = VerifyFile(file);
+      if (!status.ok()) return status.WithContext(core_.layout.File(file.kind, file.id));
+      bytes += file.length;
+    }
+    MSA_RETURN_IF_ERROR(VerifyShardRanges());
+    return bytes;
+  }
+
+ private:
+  // Versions whose bytes an erasure under way may have overwritten, though their rows are there.
+  Status FindDoomed() {
+    MSA_ASSIGN_OR_RETURN(
+        Statement rows,
+        catalog_.db().Prepare("SELECT v.id FROM erased e JOIN documents d ON d.lookup = e.lookup"
+                              " JOIN versions v ON v.document = d.id"));
+    while (true) {
+      MSA_ASSIGN_OR_RETURN(const bool row, rows.Step());
+      if (!row) return OkStatus();
+      doomed_.insert(rows.Int(0));
+    }
+  }
+
+  // Rows must not name what is not there.
+  Status CheckReferences() {
+    MSA_ASSIGN_OR_RETURN(
+        Statement counts,
+        catalog_.db().Prepare(
+            "SELECT (SELECT count(*) FROM versions WHERE file NOT IN"
+            "  (SELECT id FROM files WHERE kind = 1)),"
+            " (SELECT count(*) FROM places p LEFT JOIN versions v ON v.id = p.version"
+            "  LEFT JOIN files f ON f.id = p.file AND f.encoding = p.encoding"
+            "  WHERE v.id IS NULL OR f.id IS NULL OR p.first_passage < 0"
+            "  OR p.first_passage + p.num_passages > v.num_passages),"
+            " (SELECT count(*) FROM files WHERE (kind IN (2, 3)) != (encoding IN"
+            "  (SELECT id FROM encodings)) OR (kind = 4) != (id IN (SELECT file FROM shards)))"));
+    MSA_RETURN_IF_ERROR(counts.Step().status());
+    if (counts.Int(0) != 0) return DataLoss("catalog: versions without a pack");
+    if (counts.Int(1) != 0) return DataLoss("catalog: latents of passages that are not there");
+    if (counts.Int(2) != 0) return DataLoss("catalog: files that belong to nothing");
+    return OkStatus();
+  }
+
+  Status VerifyFile(const Catalog::FileRow& row) {
+    switch (row.kind) {
+      case FileKind::kPack: return VerifyPack(row);
+      case FileKind::kTail: return VerifyTail(row);
+      case FileKind::kSegment: return VerifySegment(row);
+      case FileKind::kLexical: return VerifyShard(row);
+    }
+    return OkStatus();
+  }
+
+  Status VerifyPack(const Catalog::FileRow& row) {
+    MSA_ASSIGN_OR_RETURN(const auto file,
+                         core_.fs.Open(core_.layout.File(row.kind, row.id), OpenMode::kRead));
+    MSA_RETURN_IF_ERROR(CheckFileHeader(*file, row.kind, core_.identity.id, row.id));
+    RunWalk walk(*file, row.length);
+    MSA_RETURN_IF_ERROR(catalog_.ForEachInPack(row.id, [&](const VersionRow& version) -> Status {
+      const DocumentInfo& info = version.info;
+      Status status = walk.Next(version.frame.position, version.frame.length);
+      const bool is_doomed = doomed_.contains(info.version.value);
+      if (status.ok() && !is_doomed) status = VerifyFrame(*file, version);
+      return status.WithContext("document " + info.key + " (version " +
+                                std::to_string(info.version.value) + ")");
+    }));
+    return walk.Finish();
+  }
+
+  static Status VerifyFrame(const File& file, const VersionRow& version) {
+    MSA_ASSIGN_OR_RETURN(const DocumentContent content,
+                         ReadFrame(file, version.frame, PassageId{version.first_passage}));
+    int64_t tokens = 0;
+    for (const auto& ids : content.tokens) tokens += static_cast<int64_t>(ids.size());
+    if (Blake2b(AsBytes(content.text)) != version.text_hash) {
+      return DataLoss("its text is not the one that its row names");
+    }
+    if (static_cast<int64_t>(content.passages.size()) != version.info.num_passages ||
+        tokens != version.info.num_tokens ||
+        static_cast<int64_t>(content.text.size()) != version.info.text_bytes) {
+      return DataLoss("its frame and its row differ in passages, tokens or bytes of text");
+    }
+    return OkStatus();
+  }
+
+  // Ascending by where they lie.
+  Result<std::vector<LatentPlace>> PlacesIn(const Catalog::FileRow& row) {
+    MSA_ASSIGN_OR_RETURN(auto places, ReadPlacesInFile(catalog_, row.encoding, row.id));
+    std::ranges::stable_sort(places, {}, &LatentPlace::position);
+    return places;
+  }
+
+  Status VerifyTail(const Catalog::FileRow& row) {
+    MSA_ASSIGN_OR_RETURN(const auto file,
+                         core_.fs.Open(core_.layout.File(row.kind, row.id), OpenMode::kRead));
+    MSA_RETURN_IF_ERROR(CheckFileHeader(*file, row.kind, core_.identity.id, row.id));
+    const LatentRowSizes sizes(encodings_.at(row.encoding).layout);
+    MSA_ASSIGN_OR_RETURN(const auto places, PlacesIn(row));
+    RunWalk walk(*file, row.length);
+    for (const LatentPlace& place : places) {
+      MSA_RETURN_IF_ERROR(walk.Next(place.position, TailBlockBytes(sizes, place.num_chunks)));
+      if (doomed_.contains(place.version)) continue;
+      MSA_RETURN_IF_ERROR(TailBlock::Read(*file, sizes, place).status());
+    }
+    return walk.Finish();
+  }
+
+  // Every row of a segment belongs to a passage.
+  Status VerifySegment(const Catalog::FileRow& row) {
+    // Opened anew: the cache would say that blocks verified earlier are sound.
+    MSA_ASSIGN_OR_RETURN(const auto segment, Segment::Open(core_.layout.File(row.kind, row.id),
+                                                           encodings_.at(row.encoding).layout,
+                                                           row.length, row.checksum));
+    MSA_RETURN_IF_ERROR(segment->ReadRows(0, segment->num_rows(), true).status());
+    MSA_ASSIGN_OR_RETURN(const auto places, PlacesIn(row));
+    int64_t next = 0;
+    for (const LatentPlace& place : places) {
+      if (place.position != next) break;
+      next += place.num_chunks;
+    }
+    if (next == segment->num_rows()) return OkStatus();
+    return DataLoss("row " + std::to_string(next) + " of " + std::to_string(segment->num_rows()) +
+                    " belongs to no passage or to two");
+  }
+
+  Status VerifyShard(const Catalog::FileRow& row) {
+    const std::string path = core_.layout.File(row.kind, row.id);
+    MSA_ASSIGN_OR_RETURN(const MappedFile file, MappedFile::Open(path));
+    const auto found = BlockChecksums(file.bytes());
+    const auto found_bytes = std::as_bytes(std::span(found));
+    if (static_cast<int64_t>(file.bytes().size()) != row.length ||
+        Checksum64(row.blocks) != row.checksum) {
+      return DataLoss("its length or its checksums are not those of the catalog");
+    }
+    for (size_t i = 0; i < found.size(); ++i) {
+      const auto expected = std::span(row.blocks).subspan(i * sizeof(uint64_t), sizeof(uint64_t));
+      if (!std::ranges::equal(found_bytes.subspan(i * sizeof(uint64_t), sizeof(uint64_t)),
+                              expected)) {
+        return DataLoss("wrong checksum of the block at byte " + std::to_string(i * kBlockBytes));
+      }
+    }
+    return OkStatus();
+  }
+
+  // Every passage is in one shard.
+  Status VerifyShardRanges() {
+    PassageSet passages;
+    MSA_RETURN_IF_ERROR(catalog_.ForEachVersion([&](const VersionRow& version) {
+      passages.AddRange(version.first_passage, version.info.num_passages);
+      return OkStatus();
+    }));
+    MSA_ASSIGN_OR_RETURN(const auto shards, catalog_.Shards());
+    int64_t indexed = 0;
+    int64_t end = 0;
+    for (const Catalog::ShardRow& shard : shards) {
+      if (shard.first_passage < end ||
+          passages.CountRange(shard.first_passage, shard.end_passage) != shard.passages) {
+        return DataLoss(core_.layout.File(FileKind::kLexical, shard.file) +
+                        ": covers other passages than the bank has");
+      }
+      end = shard.end_passage;
+      indexed += shard.passages;
+    }
+    if (indexed == passages.size()) return OkStatus();
+    return DataLoss("lexical: " + std::to_string(passages.size() - indexed) +
+                    " passages are in no shard");
+  }
+
+  BankCore& core_;
+  Catalog& catalog_;
+  std::map<EncodingId, EncodingInfo> encodings_;
+  std::set<int64_t> doomed_;
+};
+
+}  // namespace
+
+Result<int64_t> VerifyContents(BankCore& core, Catalog& catalog) {
+  return ContentVerifier(core, catalog).Verify();
+}
+
+}  // namespace msa

@@ -1,0 +1,253 @@
+#include "msa/bank/erasure.h"
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "msa/bank/latent_catalog.h"
+#include "msa/bank/latent_writer.h"
+#include "msa/bank/lexical_writer.h"
+#include "msa/bank/pending_erasure.h"
+#include "msa/bank/revision_totals.h"
+
+namespace msa {
+namespace {
+
+constexpr int64_t kZeroBytes = int64_t{1} << 20;
+
+Status ZeroRun(File& file, int64_t begin, int64_t bytes) {
+  const std::vector<std::byte> zeros(static_cast<size_t>(std::min(bytes, kZeroBytes)));
+  for (int64_t done = 0; done < bytes;) {
+    const int64_t count = std::min(kZeroBytes, bytes - done);
+    MSA_RETURN_IF_ERROR(
+        file.WriteAt(begin + done, std::span(zeros).first(static_cast<size_t>(count))));
+    done += count;
+  }
+  return OkStatus();
+}
+
+struct Run {
+  int64_t begin;
+  int64_t bytes;
+};
+
+Status UpdateTotals(Catalog& catalog) {
+  MSA_ASSIGN_OR_RETURN(const std::vector<RevisionTotals> totals, ComputeTotals(catalog));
+  MSA_ASSIGN_OR_RETURN(
+      Statement update,
+      catalog.db().Prepare("UPDATE revisions SET documents = ?2, passages = ?3, tokens = ?4,"
+                           " text_bytes = ?5 WHERE id = ?1 AND (documents != ?2 OR passages != ?3"
+                           " OR tokens != ?4 OR text_bytes != ?5)"));
+  for (size_t i = 0; i < totals.size(); ++i) {
+    const RevisionTotals& t = totals[i];
+    MSA_RETURN_IF_ERROR(
+        update.Bind(static_cast<int64_t>(i) + 1, t.documents, t.passages, t.tokens, t.text_bytes)
+            .Run());
+  }
+  return OkStatus();
+}
+
+std::string DescribeReaders(std::span<const LockRecord::Holder> readers) {
+  std::string text = "readers that have the bank open, in process";
+  for (const LockRecord::Holder& reader : readers) {
+    text.append(" ").append(std::to_string(reader.process_id));
+  }
+  return text;
+}
+
+}  // namespace
+
+Status Erasure::Intend(std::span<const DocId> documents, std::string_view message) {
+  Catalog& catalog = transaction_.catalog();
+  const Database& db = catalog.db();
+  MSA_RETURN_IF_ERROR(transaction_.Begin());
+  MSA_ASSIGN_OR_RETURN(const auto pending, ReadPendingErasure(catalog));
+  std::vector<RandomNumber> numbers = pending.value_or(std::vector<RandomNumber>());
+  const size_t already = numbers.size();
+
+  MSA_ASSIGN_OR_RETURN(Statement remember,
+                       db.Prepare("INSERT OR REPLACE INTO erased SELECT lookup, ?2 FROM documents"
+                                  " WHERE id = ?1"));
+  // A version that dies where it was born is visible in no revision.
+  MSA_ASSIGN_OR_RETURN(Statement bury,
+                       db.Prepare("INSERT OR IGNORE INTO deaths SELECT id, birth FROM versions"
+                                  " WHERE document = ?1"));
+  MSA_ASSIGN_OR_RETURN(Statement number, db.Prepare("SELECT number FROM documents WHERE id = ?1"));
+  for (const DocId document : documents) {
+    MSA_RETURN_IF_ERROR(remember.Bind(document.value, UnixMilliseconds()).Run());
+    MSA_RETURN_IF_ERROR(bury.Bind(document.value).Run());
+    MSA_ASSIGN_OR_RETURN(const bool row, number.Bind(document.value).Step());
+    RandomNumber& copy = numbers.emplace_back();
+    if (!row || number.Blob(0).size() != copy.size()) {
+      return DataLoss("catalog: document " + std::to_string(document.value) + " has no number");
+    }
+    std::ranges::copy(number.Blob(0), copy.begin());
+    number.Reset();
+  }
+  MSA_RETURN_IF_ERROR(UpdateTotals(catalog));
+  MSA_RETURN_IF_ERROR(WritePendingErasure(catalog, numbers));
+  revision_.Forget();
+  MSA_RETURN_IF_ERROR(revision_.Begin());
+  for (size_t i = already; i < numbers.size(); ++i) {
+    MSA_RETURN_IF_ERROR(transaction_.AppendChain(ChainOperation::kErase, revision_.id(),
+                                                 revision_.unix_ms(), numbers[i], {}));
+  }
+  ++transaction_.state().head.erase_epoch;
+  MSA_RETURN_IF_ERROR(revision_.Finish(RevisionKind::kErase, message));
+  return transaction_.Commit();
+}
+
+Result<std::vector<VersionRow>> Erasure::FindDoomed() {
+  Catalog& catalog = transaction_.catalog();
+  MSA_ASSIGN_OR_RETURN(
+      Statement rows,
+      catalog.db().Prepare("SELECT v.id FROM erased e JOIN documents d ON d.lookup = e.lookup"
+                           " JOIN versions v ON v.document = d.id ORDER BY v.id"));
+  std::vector<VersionRow> versions;
+  while (true) {
+    MSA_ASSIGN_OR_RETURN(const bool row, rows.Step());
+    if (!row) return versions;
+    MSA_ASSIGN_OR_RETURN(auto version, catalog.FindVersion(VersionId{rows.Int(0)}));
+    if (version) versions.push_back(*std::move(version));
+  }
+}
+
+// Frames and tail blocks have checksums of their own, so zeros in their place disturb nobody.
+Status Erasure::ZeroRuns(std::span<const VersionRow> versions) {
+  Catalog& catalog = transaction_.catalog();
+  std::map<std::pair<FileKind, FileId>, std::vector<Run>> runs;
+  MSA_ASSIGN_OR_RETURN(const auto encodings, ReadEncodings(catalog));
+  for (const VersionRow& version : versions) {
+    runs[{FileKind::kPack, version.frame.file}].push_back(
+        {version.frame.position, version.frame.length});
+    for (const EncodingInfo& encoding : encodings) {
+      MSA_ASSIGN_OR_RETURN(const auto places,
+                           ReadPlacesOf(catalog, encoding.id, version.info.version));
+      for (const LatentPlace& place : places) {
+        if (place.kind != FileKind::kTail) continue;
+        runs[{FileKind::kTail, place.file}].push_back(
+            {place.position, TailBlockBytes(LatentRowSizes(encoding.layout), place.num_chunks)});
+      }
+    }
+  }
+  for (const auto& [file, of_file] : runs) {
+    const std::string path = transaction_.core().layout.File(file.first, file.second);
+    MSA_ASSIGN_OR_RETURN(const auto opened, transaction_.fs().Open(path, OpenMode::kReadWrite));
+    for (const Run& run : of_file) MSA_RETURN_IF_ERROR(ZeroRun(*opened, run.begin, run.bytes));
+    MSA_RETURN_IF_ERROR(opened->Sync());
+    MSA_RETURN_IF_ERROR(opened->Close());
+  }
+  return OkStatus();
+}
+
+// A segment's blocks have common checksums, so one that holds rows to erase is written anew without
+// them, and its file overwritten once nothing names it.
+Status Erasure::RewriteSegments(std::span<const VersionRow> versions) {
+  MSA_ASSIGN_OR_RETURN(const auto files, transaction_.catalog().Files());
+  for (const Catalog::FileRow& file : files) {
+    if (file.kind == FileKind::kSegment) MSA_RETURN_IF_ERROR(RewriteSegment(file, versions));
+  }
+  return OkStatus();
+}
+
+Status Erasure::RewriteSegment(const Catalog::FileRow& file, std::span<const VersionRow> versions) {
+  Catalog& catalog = transaction_.catalog();
+  MSA_ASSIGN_OR_RETURN(auto places, ReadPlacesInFile(catalog, file.encoding, file.id));
+  const auto is_doomed = [&](const LatentPlace& place) {
+    return std::ranges::binary_search(versions, place.version, {}, [](const VersionRow& version) {
+      return version.info.version.value;
+    });
+  };
+  if (std::erase_if(places, is_doomed) == 0) return OkStatus();
+  BankCore& core = transaction_.core();
+  if (!places.empty()) {
+    MSA_ASSIGN_OR_RETURN(const auto encoding, FindEncoding(catalog, file.encoding));
+    if (!encoding) return DataLoss("catalog: a segment without its encoding");
+    MSA_ASSIGN_OR_RETURN(const auto segment, core.segments.Open(file, encoding->layout));
+    std::ranges::sort(places, {}, &LatentPlace::position);
+    MSA_RETURN_IF_ERROR(SealPlaces(transaction_, *encoding, places, [&](const LatentPlace& place) {
+      auto rows = segment->ReadRows(place.position, place.num_chunks, true);
+      return rows.ok() ? Result<TailBlock>(TailBlock::Borrow(*rows)) : rows.status();
+    }));
+  }
+  return transaction_.RemoveAfterCommit(FileKind::kSegment, file.id);
+}
+
+Status Erasure::DeleteRows(std::span<const VersionRow> versions) {
+  Catalog& catalog = transaction_.catalog();
+  MSA_RETURN_IF_ERROR(transaction_.Begin());
+  MSA_RETURN_IF_ERROR(RewriteSegments(versions));
+  std::set<int64_t> documents;
+  for (const char* sql :
+       {"DELETE FROM places WHERE version = ?1", "DELETE FROM labels WHERE version = ?1",
+        "DELETE FROM deaths WHERE version = ?1", "DELETE FROM versions WHERE id = ?1"}) {
+    MSA_ASSIGN_OR_RETURN(Statement remove, catalog.db().Prepare(sql));
+    for (const VersionRow& version : versions) {
+      MSA_RETURN_IF_ERROR(remove.Bind(version.info.version.value).Run());
+      documents.insert(version.info.id.value);
+    }
+  }
+  MSA_ASSIGN_OR_RETURN(Statement remove,
+                       catalog.db().Prepare("DELETE FROM documents WHERE id = ?1"));
+  for (const int64_t document : documents) MSA_RETURN_IF_ERROR(remove.Bind(document).Run());
+
+  // After the rows, so that the text indexed again is that of the others.
+  MSA_ASSIGN_OR_RETURN(const auto shards, catalog.Shards());
+  LexicalWriter lexical(transaction_);
+  for (const Catalog::ShardRow& shard : shards) {
+    const bool holds_doomed = std::ranges::any_of(versions, [&](const VersionRow& version) {
+      return version.first_passage < shard.end_passage &&
+             version.first_passage + version.info.num_passages > shard.first_passage;
+    });
+    if (holds_doomed) MSA_RETURN_IF_ERROR(lexical.Rebuild(shard));
+  }
+  return transaction_.Commit();
+}
+
+Result<std::string> Erasure::CleanCatalog() {
+  const Database& db = transaction_.catalog().db();
+  MSA_RETURN_IF_ERROR(db.Execute("VACUUM"));
+  MSA_ASSIGN_OR_RETURN(Statement checkpoint, db.Prepare("PRAGMA wal_checkpoint(TRUNCATE)"));
+  MSA_ASSIGN_OR_RETURN(const bool row, checkpoint.Step());
+  if (row && checkpoint.Int(0) == 0) return std::string();
+  return std::string("a process that reads the catalog in a transaction");
+}
+
+Status Erasure::Finish() {
+  const Database& db = transaction_.catalog().db();
+  MSA_RETURN_IF_ERROR(transaction_.Begin());
+  MSA_RETURN_IF_ERROR(db.Execute("DELETE FROM settings WHERE name = 'erasure'"));
+  MSA_RETURN_IF_ERROR(transaction_.AppendChain(
+      ChainOperation::kErased, transaction_.state().head.revision, UnixMilliseconds(), {}, {}));
+  return transaction_.Commit();
+}
+
+Result<EraseReport> Erasure::Proceed() {
+  EraseReport report;
+  report.revision = RevisionId{transaction_.state().head.revision};
+  Catalog& catalog = transaction_.catalog();
+  MSA_ASSIGN_OR_RETURN(const auto pending, ReadPendingErasure(catalog));
+  if (!pending) return report;
+  for (const RandomNumber& number : *pending) report.numbers.push_back(HexEncode(number));
+  BankCore& core = transaction_.core();
+  core.NoteEpoch(transaction_.state().head.erase_epoch);
+
+  MSA_ASSIGN_OR_RETURN(const auto versions, FindDoomed());
+  transaction_.OverwriteRemovedFiles();
+  if (!versions.empty()) {
+    MSA_RETURN_IF_ERROR(ZeroRuns(versions));
+    MSA_RETURN_IF_ERROR(DeleteRows(versions));
+    core.segments.Clear();  // the old ones, which were read for the new
+  }
+  MSA_ASSIGN_OR_RETURN(report.waits_for, CleanCatalog());
+  if (report.waits_for.empty()) {
+    MSA_ASSIGN_OR_RETURN(
+        const auto behind,
+        LockRecord::FindReadersBehind(core.layout.lock(), transaction_.state().head.erase_epoch));
+    if (!behind.empty()) report.waits_for = DescribeReaders(behind);
+  }
+  if (report.waits_for.empty()) MSA_RETURN_IF_ERROR(Finish());
+  return report;
+}
+
+}  // namespace msa

@@ -1,0 +1,347 @@
+// Random operations of every kind on a bank and on a plain model of it, with power lost at random
+// writes and syncs: no acknowledged revision is lost, no erased document is there again, and every
+// revision equals the model's. MSA_MODEL_SEEDS says how many histories to run (6).
+#include <gmock/gmock.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <map>
+#include <random>
+#include <set>
+
+#include "msa/bank/bank_test_util.h"
+#include "msa/bank/core.h"
+#include "msa/bank/fault_file_system.h"
+#include "msa/bank/writer.h"
+
+namespace msa {
+namespace {
+
+constexpr int kSteps = 300;
+constexpr int64_t kNever = int64_t{1} << 40;
+constexpr int64_t kSmallSeal = 1500;
+const LatentLayout kLayout{.key_dim = 16, .layers = 1, .kv_heads = 1, .head_dim = 4};
+
+struct Document {
+  std::vector<std::string> words;  // a passage each
+  std::map<std::string, std::string> labels;
+  friend bool operator==(const Document&, const Document&) = default;
+};
+
+// What a revision sees, by key.
+using State = std::map<std::string, Document>;
+
+// All that the bank has promised.
+struct Model {
+  std::vector<State> revisions = {{}};  // by number
+  std::set<std::string> erased;
+
+  const State& newest() const { return revisions.back(); }
+  void Erase(const std::set<std::string>& keys) {
+    for (State& state : revisions) {
+      for (const std::string& key : keys) state.erase(key);
+    }
+    erased.insert(keys.begin(), keys.end());
+    revisions.push_back(revisions.back());
+  }
+};
+
+int32_t TokenOf(const std::string& word) {
+  return static_cast<int32_t>(std::hash<std::string>()(word) % 100000);
+}
+
+// A word that no other document has comes first; the title is the same for all.
+NewDocument ToNewDocument(const std::string& key, const Document& document) {
+  NewDocument added = MakeDocument(key, "title", "", 0);
+  added.labels = document.labels;
+  for (const std::string& word : document.words) {
+    const auto begin = static_cast<int64_t>(added.text.size());
+    added.text += word + " ";
+    added.passages.push_back({begin, static_cast<int64_t>(added.text.size()), 0, {TokenOf(word)}});
+  }
+  return added;
+}
+
+// Latents follow from tokens, as a model's do.
+LatentBlock LatentsOf(int32_t token) { return MakeLatents(kLayout, {1 + token % 2}, token % 97); }
+
+class History {
+ public:
+  History(unsigned seed, const std::string& path) : random_(seed), path_(path) {}
+
+  void Run() {
+    ASSERT_OK(Bank::Create(path_, {}));
+    ASSERT_NO_FATAL_FAILURE(Open());
+    for (int step = 0; step < kSteps; ++step) {
+      SCOPED_TRACE("step " + std::to_string(step));
+      ASSERT_NO_FATAL_FAILURE(Step());
+    }
+    fail_at_ = kNever;
+    ASSERT_NO_FATAL_FAILURE(LosePowerAndOpen());
+    for (size_t r = 0; r < model_.revisions.size(); ++r) ASSERT_NO_FATAL_FAILURE(ExpectEqual(r));
+    ASSERT_OK(bank_->Audit());
+    EXPECT_GT(operations_, 0);
+  }
+
+  int64_t operations() const { return operations_; }
+  int64_t power_losses() const { return power_losses_; }
+
+ private:
+  void Step() {
+    const unsigned choice = Random(100);
+    if (choice < 45) return Add();
+    if (choice < 55) return Remove();
+    if (choice < 72) return Commit();
+    if (choice < 78) return Revert();
+    if (choice < 82) return Erase();
+    if (choice < 90) return Encode();
+    if (choice < 94) return GiveUp();
+    if (choice < 97) return LosePowerAndOpen();
+    ASSERT_OK(bank_->Audit());
+  }
+
+  unsigned Random(unsigned n) { return static_cast<unsigned>(random_() % n); }
+  std::string RandomKey() { return "key" + std::to_string(Random(14)) + "x"; }
+
+  void Open() {
+    fs_ = std::make_unique<FaultFileSystem>(fail_at_);
+    auto core = OpenCore(path_, *fs_);
+    ASSERT_OK(core);
+    core_ = *std::move(core);
+    auto bank = Bank::Open(path_);
+    ASSERT_OK(bank);
+    bank_ = *std::move(bank);
+  }
+
+  // The machine stops here and starts again.
+  void LosePowerAndOpen() {
+    ++power_losses_;
+    writer_.reset();
+    bank_.reset();
+    core_.reset();
+    fs_->LosePower();
+    fail_at_ = fail_at_ == kNever || Random(2) == 0 ? kNever : Random(60);
+    if (fail_at_ == kNever && Random(3) != 0) fail_at_ = Random(60);
+    ASSERT_NO_FATAL_FAILURE(Open());
+    pending_ = model_.newest();
+    pending_readmitted_.clear();
+    ASSERT_NO_FATAL_FAILURE(ExpectEqual(model_.revisions.size() - 1));
+  }
+
+  // True if an operation did what it should; false if power went, and all was opened again. The
+  // bank may then be in the state `after`, if the operation would have led there.
+  bool Did(const Status& status, const Model* after = nullptr) {
+    ++operations_;
+    if (status.ok()) return true;
+    EXPECT_TRUE(fs_->failed()) << status;
+    if (after != nullptr) {
+      auto bank = Bank::Open(path_);
+      EXPECT_TRUE(bank.ok()) << bank.status();
+      const auto snapshot = (*bank)->Latest();
+      EXPECT_TRUE(snapshot.ok()) << snapshot.status();
+      if ((*snapshot)->revision().value == static_cast<int64_t>(after->revisions.size()) - 1) {
+        model_ = *after;
+      }
+    }
+    LosePowerAndOpen();
+    return false;
+  }
+
+  bool HasWriter() {
+    if (writer_ != nullptr) return true;
+    auto writer = Writer::Start(core_, {.author = "", .readmit = Random(4) == 0}, kSmallSeal);
+    if (!Did(writer.status())) return false;
+    writer_ = *std::move(writer);
+    const auto encoding = writer_->OpenEncoding({{}, "feed", "{}", kLayout});
+    if (!Did(encoding.status())) return false;
+    encoding_ = *encoding;
+    return true;
+  }
+
+  void Add() {
+    if (!HasWriter()) return;
+    const std::string key = RandomKey();
+    Document document;
+    document.words.push_back("only" + key);
+    for (unsigned i = 0; i < Random(4); ++i)
+      document.words.push_back("w" + std::to_string(Random(9)));
+    if (Random(3) == 0) document.labels["kind"] = std::to_string(Random(3));
+    const auto known = pending_.find(key);
+    if (known != pending_.end() && Random(4) == 0) document = known->second;
+    const auto outcome = writer_->Add(ToNewDocument(key, document));
+    if (!Did(outcome.status())) return;
+    const bool erased = model_.erased.contains(key) && !pending_readmitted_.contains(key);
+    if (*outcome == AddOutcome::kErased) {
+      EXPECT_TRUE(erased) << key;
+      return;
+    }
+    if (known == pending_.end()) {
+      EXPECT_EQ(*outcome, AddOutcome::kAdded);
+    } else {
+      EXPECT_EQ(*outcome,
+                known->second == document ? AddOutcome::kUnchanged : AddOutcome::kReplaced);
+    }
+    if (erased) pending_readmitted_.insert(key);
+    pending_[key] = document;
+  }
+
+  void Remove() {
+    if (!HasWriter()) return;
+    const std::string key = RandomKey();
+    const auto removed = writer_->Remove(key);
+    if (!Did(removed.status())) return;
+    EXPECT_EQ(*removed, pending_.erase(key) == 1) << key;
+  }
+
+  void Commit() {
+    if (!HasWriter()) return;
+    Model after = model_;
+    const bool changes = writer_->pending_documents() > 0;
+    if (changes) after.revisions.push_back(pending_);
+    for (const std::string& key : pending_readmitted_) after.erased.erase(key);
+    const auto revision = writer_->Commit("step");
+    if (!Did(revision.status(), &after)) return;
+    EXPECT_EQ(revision->value, static_cast<int64_t>(after.revisions.size()) - 1);
+    Acknowledge(after);
+  }
+
+  void Acknowledge(const Model& after) {
+    model_ = after;
+    pending_ = model_.newest();
+    pending_readmitted_.clear();
+    ExpectEqual(model_.revisions.size() - 1);
+    ExpectEqual(Random(static_cast<unsigned>(model_.revisions.size())));
+  }
+
+  void Revert() {
+    if (model_.revisions.size() < 2 || !HasWriter()) return;
+    if (writer_->pending_documents() > 0) return Commit();
+    const size_t target = 1 + Random(static_cast<unsigned>(model_.revisions.size() - 1));
+    Model after = model_;
+    after.revisions.push_back(model_.revisions[target]);
+    const auto revision = writer_->Revert(RevisionId{static_cast<int64_t>(target)}, "back");
+    if (!Did(revision.status(), &after)) return;
+    Acknowledge(after);
+  }
+
+  void Erase() {
+    if (!HasWriter()) return;
+    if (writer_->pending_documents() > 0) return Commit();
+    std::set<std::string> ever;
+    for (const State& state : model_.revisions) {
+      for (const auto& [key, document] : state) ever.insert(key);
+    }
+    if (ever.empty()) return;
+    if (!Did(writer_->CommitLatents())) return;
+    const std::string key = *std::next(ever.begin(), Random(static_cast<unsigned>(ever.size())));
+    Model after = model_;
+    after.Erase({key});
+    const auto report = writer_->Erase({.documents = {key}, .where = {}}, "erase");
+    if (!Did(report.status(), &after)) return;
+    EXPECT_GE(report->numbers.size(), 1u);  // with those that still wait
+    Acknowledge(after);
+    // The reading bank may hold a snapshot of before; half of the time a later writer comes upon
+    // that.
+    if (report->waits_for.empty() || Random(2) == 0 || !Did(bank_->Latest().status())) return;
+    const auto done = writer_->Erase({}, "erase");
+    if (!Did(done.status())) return;
+    EXPECT_THAT(done->waits_for, testing::IsEmpty());
+  }
+
+  // Gives latents to some passages that lack them.
+  void Encode() {
+    if (!HasWriter()) return;
+    if (writer_->pending_documents() > 0) return Commit();
+    const auto snapshot = bank_->Latest();
+    ASSERT_OK(snapshot);
+    const auto missing = (*snapshot)->FindUnencoded(encoding_);
+    ASSERT_OK(missing);
+    for (const auto& m : *missing) {
+      if (Random(3) == 0) continue;
+      const auto content = (*snapshot)->ReadContent(m.version);
+      ASSERT_OK(content);
+      const int32_t token = content->tokens[static_cast<size_t>(m.first_passage)].front();
+      if (!Did(writer_->AddLatents(encoding_, m.version, m.first_passage, LatentsOf(token))))
+        return;
+    }
+    if (!Did(writer_->CommitLatents())) return;
+    ExpectEqual(model_.revisions.size() - 1);
+  }
+
+  void GiveUp() {
+    writer_.reset();
+    pending_ = model_.newest();
+    pending_readmitted_.clear();
+  }
+
+  void ExpectEqual(size_t revision) {
+    SCOPED_TRACE("revision " + std::to_string(revision));
+    const State& expected = model_.revisions[revision];
+    const auto snapshot = bank_->At(RevisionId{static_cast<int64_t>(revision)});
+    ASSERT_OK(snapshot);
+    State found;
+    ASSERT_OK((*snapshot)->ForEachDocument({}, [&](const DocumentInfo& info) {
+      const auto content = (*snapshot)->ReadContent(info.version);
+      EXPECT_TRUE(content.ok()) << content.status();
+      if (!content.ok()) return false;
+      Document& document = found[info.key];
+      document.labels = info.labels;
+      for (const PassageInfo& passage : content->passages) {
+        document.words.push_back(
+            content->text.substr(static_cast<size_t>(passage.begin),
+                                 static_cast<size_t>(passage.end - passage.begin - 1)));
+        ExpectLatents(**snapshot, passage.id, TokenOf(document.words.back()));
+      }
+      return true;
+    }));
+    ASSERT_EQ(found, expected);
+    ASSERT_EQ((*snapshot)->Stats()->documents, static_cast<int64_t>(expected.size()));
+    const std::string key = RandomKey();
+    const auto hits = (*snapshot)->SearchLexical("only" + key, 5, {});
+    ASSERT_OK(hits);
+    ASSERT_EQ(hits->size(), expected.contains(key) ? 1u : 0u) << key;
+  }
+
+  void ExpectLatents(const Snapshot& snapshot, PassageId passage, int32_t token) {
+    if (!encoding_.valid()) return;
+    const auto block = snapshot.ReadLatents(encoding_, passage);
+    if (block.status().code() == StatusCode::kNotFound) return;
+    ASSERT_OK(block);
+    EXPECT_EQ(block->latents, LatentsOf(token).latents);
+  }
+
+  std::mt19937 random_;
+  const std::string path_;
+  int64_t fail_at_ = kNever;
+  std::unique_ptr<FaultFileSystem> fs_;
+  std::shared_ptr<BankCore> core_;  // what the writer writes through
+  std::unique_ptr<Bank> bank_;      // what reads
+  std::unique_ptr<BankWriter> writer_;
+  EncodingId encoding_;
+  Model model_;
+  State pending_;  // of the revision in the making
+  std::set<std::string> pending_readmitted_;
+  int64_t operations_ = 0;
+  int64_t power_losses_ = 0;
+};
+
+TEST(BankHistory, RandomOperationsWithPowerLossesEqualAModel) {
+  const char* seeds = std::getenv("MSA_MODEL_SEEDS");
+  const unsigned histories = seeds == nullptr ? 6 : static_cast<unsigned>(std::atoi(seeds));
+  int64_t operations = 0;
+  int64_t losses = 0;
+  for (unsigned seed = 1; seed <= histories; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    TemporaryFolder folder;
+    History history(seed, folder / "bank");
+    ASSERT_NO_FATAL_FAILURE(history.Run());
+    ASSERT_FALSE(testing::Test::HasFailure());
+    operations += history.operations();
+    losses += history.power_losses();
+  }
+  std::printf("%u histories, %lld operations, %lld losses of power\n", histories,
+              static_cast<long long>(operations), static_cast<long long>(losses));
+}
+
+}  // namespace
+}  // namespace msa

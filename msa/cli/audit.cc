@@ -1,0 +1,66 @@
+#include <cstdio>
+#include <iostream>
+#include <nlohmann/json.hpp>
+
+#include "msa/cli/common.h"
+#include "msa/engine/json.h"
+
+namespace msa::cli {
+namespace {
+
+constexpr int64_t kMaxCertificateBytes = int64_t{64} << 20;
+
+struct Options : CommonOptions {
+  std::string anchor;
+  std::string certificate;
+  std::string key;
+};
+
+Status Sign(const Options& options, Bank& bank) {
+  MSA_ASSIGN_OR_RETURN(const auto writer, bank.StartWrite());
+  MSA_ASSIGN_OR_RETURN(const std::string text, writer->Certify(options.key));
+  return WriteFileAtomically(PosixFileSystem(), options.certificate, text);
+}
+
+Status Audit(const Options& options) {
+  MSA_ASSIGN_OR_RETURN(const auto bank, Bank::Open(options.bank));
+  std::optional<std::string> anchor;
+  if (!options.anchor.empty()) {
+    MSA_ASSIGN_OR_RETURN(anchor, ReadFile(options.anchor, kMaxCertificateBytes));
+  }
+  MSA_ASSIGN_OR_RETURN(const AuditReport report, bank->Audit(anchor));
+  if (!options.certificate.empty()) MSA_RETURN_IF_ERROR(Sign(options, *bank));
+  if (options.json) {
+    std::cout << ToJson(report).dump() << std::endl;
+  } else {
+    std::printf(
+        "sound: %lld revisions, %lld chain entries, %s verified; head %s\n",
+        static_cast<long long>(report.revisions), static_cast<long long>(report.chain_entries),
+        HumanBytes(static_cast<double>(report.verified_bytes)).c_str(), report.chain_head.c_str());
+  }
+  return OkStatus();
+}
+
+}  // namespace
+
+void DeclareAudit(CLI::App& app, int* exit_status) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand(
+      "audit",
+      "Verify a bank from its chain of changes down to every byte; names the first bad thing");
+  options->AddBank(*command);
+  command->add_option("--anchor", options->anchor,
+                      "Certificate signed earlier: the chain must continue from its head");
+  command->add_option("--certificate", options->certificate,
+                      "If all is sound, write a signed certificate of the head to this file");
+  command->add_option("--key", options->key,
+                      "Signing key, made if absent (default: $MSA_SIGNING_KEY, or "
+                      "~/.config/msa/signing.key)");
+  options->AddOutput(*command);
+  command->callback([options, exit_status] {
+    const Status status = Audit(*options);
+    *exit_status = status.ok() ? static_cast<int>(kDone) : ReportError(status, options->json);
+  });
+}
+
+}  // namespace msa::cli
