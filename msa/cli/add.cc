@@ -1,5 +1,4 @@
 #include <cstdio>
-#include <iostream>
 #include <nlohmann/json.hpp>
 
 #include "msa/cli/common.h"
@@ -21,15 +20,11 @@ int Run(const Options& options) {
   const auto report = (*engine)->Add(options.paths, {.encode = !options.no_encode});
   if (!report.ok()) return ReportError(report.status(), options.json);
   if (options.json) {
-    std::cout << ToJson(*report).dump() << std::endl;
+    PrintJson(ToJson(*report));
   } else {
     PrintAdded(*report);
   }
-  PrintFailures(report->failures);
-  PrintErased(report->erased);
-  if (report->unencoded_passages > 0 && !options.quiet) {
-    std::fprintf(stderr, "%s\n", UnencodedNote(options.bank, report->unencoded_passages).c_str());
-  }
+  PrintAddNotes(options, *report);
   if (report->cancelled) return kInterrupted;
   if (report->failures.empty()) return kDone;
   return report->added + report->replaced + report->unchanged > 0 ? kPartly : kFailed;

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <iostream>
 #include <nlohmann/json.hpp>
 
 #include "msa/engine/json.h"
@@ -102,7 +101,7 @@ int AskAndPrint(Engine& engine, const AnswerOptions& options, const AskOptions& 
   if (options.json) {
     auto json = ToJson(*response);
     if (question.id) json["id"] = nlohmann::ordered_json::parse(*question.id);
-    std::cout << json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) << std::endl;
+    PrintJson(json);
   } else {
     std::printf("\n");
     PrintCitations(*response);

@@ -1,5 +1,4 @@
 #include <cstdio>
-#include <iostream>
 #include <nlohmann/json.hpp>
 
 #include "msa/cli/common.h"
@@ -31,7 +30,7 @@ Status Audit(const Options& options) {
   MSA_ASSIGN_OR_RETURN(const AuditReport report, bank->Audit(anchor));
   if (!options.certificate.empty()) MSA_RETURN_IF_ERROR(Sign(options, *bank));
   if (options.json) {
-    std::cout << ToJson(report).dump() << std::endl;
+    PrintJson(ToJson(report));
   } else {
     std::printf(
         "sound: %lld revisions, %lld chain entries, %s verified; head %s\n",
@@ -57,10 +56,8 @@ void DeclareAudit(CLI::App& app, int* exit_status) {
                       "Signing key, made if absent (default: $MSA_SIGNING_KEY, or "
                       "~/.config/msa/signing.key)");
   options->AddOutput(*command);
-  command->callback([options, exit_status] {
-    const Status status = Audit(*options);
-    *exit_status = status.ok() ? static_cast<int>(kDone) : ReportError(status, options->json);
-  });
+  command->callback(
+      [options, exit_status] { *exit_status = Finish(Audit(*options), options->json); });
 }
 
 }  // namespace msa::cli

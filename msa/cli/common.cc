@@ -155,11 +155,21 @@ int ReportError(const Status& status, bool json) {
   if (json) {
     const nlohmann::ordered_json error = {
         {"error", {{"code", StatusCodeName(status.code())}, {"message", status.message()}}}};
-    std::cout << error.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) << std::endl;
+    PrintJson(error);
   }
   std::fprintf(stderr, "msa: error: %s\n", status.message().c_str());
   return status.code() == StatusCode::kCancelled ? kInterrupted : kFailed;
 }
+
+int Finish(const Status& status, bool json) {
+  return status.ok() ? static_cast<int>(kDone) : ReportError(status, json);
+}
+
+std::string JsonText(const nlohmann::ordered_json& json) {
+  return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
+void PrintJson(const nlohmann::ordered_json& json) { std::cout << JsonText(json) << std::endl; }
 
 Status ReadQuestions(std::istream& in, const std::function<bool(const Question&)>& on_question) {
   std::string line;
@@ -221,17 +231,17 @@ void PrintAdded(const AddReport& report) {
       static_cast<long long>(report.revision.value));
 }
 
-void PrintFailures(const std::vector<LoadFailure>& failures) {
-  for (const LoadFailure& failure : failures) {
+void PrintAddNotes(const CommonOptions& options, const AddReport& report) {
+  for (const LoadFailure& failure : report.failures) {
     std::fprintf(stderr, "msa: %s: %s\n", failure.path.c_str(), failure.reason.message().c_str());
   }
-}
-
-void PrintErased(const std::vector<std::string>& keys) {
-  for (const std::string& key : keys) {
+  for (const std::string& key : report.erased) {
     std::fprintf(stderr,
                  "msa: %s: was erased from this bank, so it was left out (--readmit takes it)\n",
                  key.c_str());
+  }
+  if (report.unencoded_passages > 0 && !options.quiet) {
+    std::fprintf(stderr, "%s\n", UnencodedNote(options.bank, report.unencoded_passages).c_str());
   }
 }
 

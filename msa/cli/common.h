@@ -5,6 +5,7 @@
 #include <functional>
 #include <iosfwd>
 #include <memory>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 #include <vector>
@@ -58,6 +59,12 @@ struct CommonOptions {
 // Prints "msa: error: …" (or {"error": {"code", "message"}} with json) and returns the exit status
 // for it.
 int ReportError(const Status& status, bool json);
+// The exit status of a command that ended so, once an error is reported.
+int Finish(const Status& status, bool json);
+// JSON on one line; what is no UTF-8 becomes U+FFFD.
+std::string JsonText(const nlohmann::ordered_json& json);
+// A line of standard output, at once.
+void PrintJson(const nlohmann::ordered_json& json);
 
 // Reads what a subcommand named "-" asks of standard input: a question a line, or JSON lines
 // {"id"?, "query"}.
@@ -75,11 +82,10 @@ const std::atomic<bool>& InterruptFlag();
 std::string DescribePlace(const Retrieved& result);
 // The text on one line, at most `width` bytes, cut at a character.
 std::string Snippet(std::string_view text, size_t width);
-// What one addition did, for people: "3 added, 0 replaced, …". Names failures on standard error.
+// What one addition did, for people: "3 added, 0 replaced, …".
 void PrintAdded(const AddReport& report);
-void PrintFailures(const std::vector<LoadFailure>& failures);
-// Names the keys that were left out on standard error.
-void PrintErased(const std::vector<std::string>& keys);
+// What it left out and what it still lacks, on standard error.
+void PrintAddNotes(const CommonOptions& options, const AddReport& report);
 // "added     KEY" for each.
 void PrintChanges(const std::vector<DocumentChange>& changes);
 // "note: 12 passages have no latents yet; run: msa encode BANK", or nothing. Of a revision of the

@@ -22,8 +22,7 @@ Status Diff(const Options& options) {
     return OkStatus();
   }
   for (const DocumentChange& change : changes) {
-    std::cout << ToJson(change).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)
-              << "\n";
+    std::cout << JsonText(ToJson(change)) << "\n";
   }
   return OkStatus();
 }
@@ -40,10 +39,8 @@ void DeclareDiff(CLI::App& app, int* exit_status) {
       ->check(CLI::NonNegativeNumber);
   command->add_option("TO", options->to, "Revision")->required()->check(CLI::NonNegativeNumber);
   options->AddOutput(*command);
-  command->callback([options, exit_status] {
-    const Status status = Diff(*options);
-    *exit_status = status.ok() ? static_cast<int>(kDone) : ReportError(status, options->json);
-  });
+  command->callback(
+      [options, exit_status] { *exit_status = Finish(Diff(*options), options->json); });
 }
 
 }  // namespace msa::cli

@@ -1,5 +1,4 @@
 #include <cstdio>
-#include <iostream>
 #include <nlohmann/json.hpp>
 
 #include "msa/cli/common.h"
@@ -16,7 +15,7 @@ int Run(const CommonOptions& options) {
   const auto report = (*engine)->Encode();
   if (!report.ok()) return ReportError(report.status(), options.json);
   if (options.json) {
-    std::cout << ToJson(*report).dump() << std::endl;
+    PrintJson(ToJson(*report));
   } else {
     std::printf("%lld passages encoded into %lld latents (%s tokens, %.1f s); %lld left\n",
                 static_cast<long long>(report->passages), static_cast<long long>(report->latents),

@@ -1,5 +1,4 @@
 #include <cstdio>
-#include <iostream>
 #include <nlohmann/json.hpp>
 
 #include "msa/cli/common.h"
@@ -26,7 +25,7 @@ int Erase(const Options& options) {
   if (!report.ok()) return ReportError(report.status(), options.json);
   const bool pending = !report->waits_for.empty();
   if (options.json) {
-    std::cout << ToJson(*report).dump() << std::endl;
+    PrintJson(ToJson(*report));
   } else {
     std::printf("%zu erased; revision %lld\n", report->numbers.size(),
                 static_cast<long long>(report->revision.value));

@@ -1,7 +1,6 @@
 #include "msa/cli/eval.h"
 
 #include <cstdio>
-#include <iostream>
 #include <nlohmann/json.hpp>
 
 #include "msa/eval/memories.h"
@@ -31,14 +30,6 @@ Result<EngineOptions> EvalOptions::Engine() const {
     std::fprintf(stderr, "note: no adapter, so latents are untrained means\n");
   }
   return CommonOptions::Engine();
-}
-
-void PrintJson(const nlohmann::ordered_json& json) {
-  std::cout << json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) << std::endl;
-}
-
-int Finish(const Status& status, const EvalOptions& options) {
-  return status.ok() ? static_cast<int>(kDone) : ReportError(status, options.json);
 }
 
 void DeclareEval(CLI::App& app, int* exit_status) {

@@ -1,8 +1,6 @@
 // What the subcommands of `msa eval` share.
 #pragma once
 
-#include <nlohmann/json_fwd.hpp>
-
 #include "msa/cli/common.h"
 
 namespace msa::cli {
@@ -18,13 +16,15 @@ struct EvalOptions : CommonOptions {
 
   // Engine options, with a note on stderr where latents are untrained.
   Result<EngineOptions> Engine() const;
+  // What the options of every measurement have in common.
+  template <class Measure>
+  Status Fill(Measure* measure) const {
+    MSA_ASSIGN_OR_RETURN(measure->engine, Engine());
+    measure->sample = sample;
+    measure->seed = seed;
+    return OkStatus();
+  }
 };
-
-// One line of standard output.
-void PrintJson(const nlohmann::ordered_json& json);
-
-// The exit status of a finished measurement.
-int Finish(const Status& status, const EvalOptions& options);
 
 void DeclareEvalRetrieval(CLI::App& eval, int* exit_status);
 void DeclareEvalLanguage(CLI::App& eval, int* exit_status);

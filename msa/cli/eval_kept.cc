@@ -87,9 +87,7 @@ std::string Plot(const KeptReport& report) {
 
 Status Run(const Options& options) {
   KeptOptions kept = options.kept;
-  MSA_ASSIGN_OR_RETURN(kept.engine, options.Engine());
-  kept.sample = options.sample;
-  kept.seed = options.seed;
+  MSA_RETURN_IF_ERROR(options.Fill(&kept));
   MSA_ASSIGN_OR_RETURN(const KeptReport report, EvaluateKept(options.corpora, kept));
   options.json ? PrintJson(ToJson(report)) : Print(report);
   return options.plot.empty() ? OkStatus() : WritePlot(options.plot, Plot(report));
@@ -120,7 +118,8 @@ void DeclareEvalKept(CLI::App& eval, int* exit_status) {
       ->capture_default_str()
       ->group("Memory");
   options->AddPlot(*command, "the rate-distortion curve");
-  command->callback([options, exit_status] { *exit_status = Finish(Run(*options), *options); });
+  command->callback(
+      [options, exit_status] { *exit_status = Finish(Run(*options), options->json); });
 }
 
 }  // namespace msa::cli

@@ -27,9 +27,7 @@ void Print(const LanguageReport& r) {
 
 Status Run(const Options& options) {
   LanguageOptions language;
-  MSA_ASSIGN_OR_RETURN(language.engine, options.Engine());
-  language.sample = options.sample;
-  language.seed = options.seed;
+  MSA_RETURN_IF_ERROR(options.Fill(&language));
   for (const std::string& corpus : options.corpora) {
     MSA_ASSIGN_OR_RETURN(const LanguageReport report, EvaluateLanguage(corpus, language));
     options.json ? PrintJson(ToJson(report)) : Print(report);
@@ -50,7 +48,8 @@ void DeclareEvalLanguage(CLI::App& eval, int* exit_status) {
       ->required();
   options->AddEval(*command, "passages of each corpus");
   command->get_option("--sample")->check(CLI::PositiveNumber)->description("How many passages");
-  command->callback([options, exit_status] { *exit_status = Finish(Run(*options), *options); });
+  command->callback(
+      [options, exit_status] { *exit_status = Finish(Run(*options), options->json); });
 }
 
 }  // namespace msa::cli

@@ -85,9 +85,7 @@ std::string Plot(const NeedleReport& report) {
 
 Result<NeedleOptions> Needles(const Options& options) {
   NeedleOptions needles = options.needles;
-  MSA_ASSIGN_OR_RETURN(needles.engine, options.Engine());
-  needles.sample = options.sample;
-  needles.seed = options.seed;
+  MSA_RETURN_IF_ERROR(options.Fill(&needles));
   needles.lengths.clear();
   for (const std::string& text : options.lengths) {
     MSA_ASSIGN_OR_RETURN(const int64_t length, ParseLength(text));
@@ -163,7 +161,8 @@ void DeclareEvalNeedles(CLI::App& eval, int* exit_status) {
       ->check(CLI::PositiveNumber)
       ->description("How many needles of each kind at each position");
   options->AddPlot(*command, "a heat map by length and position");
-  command->callback([options, exit_status] { *exit_status = Finish(Run(*options), *options); });
+  command->callback(
+      [options, exit_status] { *exit_status = Finish(Run(*options), options->json); });
 }
 
 }  // namespace msa::cli

@@ -33,9 +33,7 @@ void Print(const ReadingReport& report) {
 
 Status Run(const Options& options) {
   ReadingOptions reading = options.reading;
-  MSA_ASSIGN_OR_RETURN(reading.engine, options.Engine());
-  reading.sample = options.sample;
-  reading.seed = options.seed;
+  MSA_RETURN_IF_ERROR(options.Fill(&reading));
   for (const std::string& path : options.sets) {
     MSA_ASSIGN_OR_RETURN(const EvalSet set, ReadEvalSet(path));
     MSA_ASSIGN_OR_RETURN(const ReadingReport report, EvaluateReading(set, reading));
@@ -62,7 +60,8 @@ void DeclareEvalReading(CLI::App& eval, int* exit_status) {
       ->check(CLI::Range(1, 4096))
       ->capture_default_str();
   options->AddEval(*command, "questions of each set");
-  command->callback([options, exit_status] { *exit_status = Finish(Run(*options), *options); });
+  command->callback(
+      [options, exit_status] { *exit_status = Finish(Run(*options), options->json); });
 }
 
 }  // namespace msa::cli

@@ -39,9 +39,7 @@ void Print(const RetrievalReport& report) {
 
 Status Run(const Options& options) {
   RetrievalOptions retrieval = options.retrieval;
-  MSA_ASSIGN_OR_RETURN(retrieval.engine, options.Engine());
-  retrieval.sample = options.sample;
-  retrieval.seed = options.seed;
+  MSA_RETURN_IF_ERROR(options.Fill(&retrieval));
   retrieval.heads.clear();
   for (const Heads head : {Heads::kLexical, Heads::kLatent, Heads::kFused}) {
     for (const std::string& name : options.heads) {
@@ -91,7 +89,8 @@ void DeclareEvalRetrieval(CLI::App& eval, int* exit_status) {
       ->check(CLI::Range(1, 100000))
       ->capture_default_str();
   options->AddEval(*command, "questions of each set");
-  command->callback([options, exit_status] { *exit_status = Finish(Run(*options), *options); });
+  command->callback(
+      [options, exit_status] { *exit_status = Finish(Run(*options), options->json); });
 }
 
 }  // namespace msa::cli

@@ -1,5 +1,4 @@
 #include <cstdio>
-#include <iostream>
 #include <nlohmann/json.hpp>
 
 #include "msa/cli/common.h"
@@ -93,7 +92,7 @@ Status Info(const Options& options) {
   MSA_ASSIGN_OR_RETURN(Json info, Gather(engine->bank(), *snapshot));
   if (options.with_model) MSA_RETURN_IF_ERROR(AddModel(*engine, &info));
   if (options.json) {
-    std::cout << info.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) << std::endl;
+    PrintJson(info);
   } else {
     Print(info);
   }
@@ -110,10 +109,8 @@ void DeclareInfo(CLI::App& app, int* exit_status) {
                     "Load the model too and state its size in memory");
   options->AddOutput(*command);
   options->AddModel(*command);
-  command->callback([options, exit_status] {
-    const Status status = Info(*options);
-    *exit_status = status.ok() ? static_cast<int>(kDone) : ReportError(status, options->json);
-  });
+  command->callback(
+      [options, exit_status] { *exit_status = Finish(Info(*options), options->json); });
 }
 
 }  // namespace msa::cli

@@ -14,8 +14,7 @@ Status List(const CommonOptions& options) {
   MSA_ASSIGN_OR_RETURN(const auto snapshot, options.OpenSnapshot(*bank));
   return snapshot->ForEachDocument(filter, [&](const DocumentInfo& document) {
     if (options.json) {
-      std::cout << ToJson(document).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)
-                << "\n";
+      std::cout << JsonText(ToJson(document)) << "\n";
     } else {
       std::printf("%6lld  %6lld passages  %9s  %s  (%s)\n",
                   static_cast<long long>(document.id.value),
@@ -36,10 +35,8 @@ void DeclareList(CLI::App& app, int* exit_status) {
   options->AddWhere(*command);
   options->AddAt(*command);
   options->AddOutput(*command);
-  command->callback([options, exit_status] {
-    const Status status = List(*options);
-    *exit_status = status.ok() ? static_cast<int>(kDone) : ReportError(status, options->json);
-  });
+  command->callback(
+      [options, exit_status] { *exit_status = Finish(List(*options), options->json); });
 }
 
 }  // namespace msa::cli

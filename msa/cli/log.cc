@@ -27,8 +27,7 @@ Status Log(const Options& options) {
   int64_t printed = 0;
   return bank->Log([&](const RevisionInfo& revision) {
     if (options.json) {
-      std::cout << ToJson(revision).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)
-                << "\n";
+      std::cout << JsonText(ToJson(revision)) << "\n";
     } else {
       Print(revision);
     }
@@ -47,10 +46,8 @@ void DeclareLog(CLI::App& app, int* exit_status) {
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   options->AddOutput(*command);
-  command->callback([options, exit_status] {
-    const Status status = Log(*options);
-    *exit_status = status.ok() ? static_cast<int>(kDone) : ReportError(status, options->json);
-  });
+  command->callback(
+      [options, exit_status] { *exit_status = Finish(Log(*options), options->json); });
 }
 
 }  // namespace msa::cli

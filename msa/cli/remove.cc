@@ -1,5 +1,4 @@
 #include <cstdio>
-#include <iostream>
 #include <nlohmann/json.hpp>
 
 #include "msa/cli/common.h"
@@ -21,7 +20,7 @@ Status Remove(const Options& options) {
   MSA_ASSIGN_OR_RETURN(const auto engine, Engine::Open(options.bank, engine_options));
   MSA_ASSIGN_OR_RETURN(const RemoveReport report, engine->Remove(options.documents, where));
   if (options.json) {
-    std::cout << ToJson(report).dump() << std::endl;
+    PrintJson(ToJson(report));
   } else {
     std::printf("%zu removed; revision %lld\n", report.removed.size(),
                 static_cast<long long>(report.revision.value));
@@ -41,10 +40,8 @@ void DeclareRemove(CLI::App& app, int* exit_status) {
   options->AddWhere(*command);
   options->AddWriting(*command);
   options->AddOutput(*command);
-  command->callback([options, exit_status] {
-    const Status status = Remove(*options);
-    *exit_status = status.ok() ? static_cast<int>(kDone) : ReportError(status, options->json);
-  });
+  command->callback(
+      [options, exit_status] { *exit_status = Finish(Remove(*options), options->json); });
 }
 
 }  // namespace msa::cli

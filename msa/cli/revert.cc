@@ -1,5 +1,4 @@
 #include <cstdio>
-#include <iostream>
 #include <nlohmann/json.hpp>
 
 #include "msa/cli/common.h"
@@ -18,7 +17,7 @@ Status Revert(const Options& options) {
   MSA_ASSIGN_OR_RETURN(const RevisionId made, engine->Revert(RevisionId{options.revision}));
   if (options.json) {
     const nlohmann::ordered_json json = {{"revision", made.value}, {"parent", options.revision}};
-    std::cout << json.dump() << std::endl;
+    PrintJson(json);
   } else {
     std::printf("revision %lld is as revision %lld was\n", static_cast<long long>(made.value),
                 static_cast<long long>(options.revision));
@@ -39,10 +38,8 @@ void DeclareRevert(CLI::App& app, int* exit_status) {
       ->check(CLI::PositiveNumber);
   options->AddWriting(*command);
   options->AddOutput(*command);
-  command->callback([options, exit_status] {
-    const Status status = Revert(*options);
-    *exit_status = status.ok() ? static_cast<int>(kDone) : ReportError(status, options->json);
-  });
+  command->callback(
+      [options, exit_status] { *exit_status = Finish(Revert(*options), options->json); });
 }
 
 }  // namespace msa::cli

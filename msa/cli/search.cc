@@ -45,7 +45,7 @@ int Answer(Engine& engine, const Options& options, const SearchOptions& search,
   if (options.json) {
     auto json = ToJson(*response);
     if (question.id) json["id"] = nlohmann::ordered_json::parse(*question.id);
-    std::cout << json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) << std::endl;
+    PrintJson(json);
   } else {
     if (options.query == "-") std::printf("? %s\n", question.text.c_str());
     Print(*response);

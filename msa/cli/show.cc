@@ -1,5 +1,4 @@
 #include <cstdio>
-#include <iostream>
 #include <nlohmann/json.hpp>
 
 #include "msa/cli/common.h"
@@ -35,7 +34,7 @@ Status Show(const Options& options) {
     json["text"] = text;
     json["passage_spans"] = nlohmann::ordered_json::array();
     for (const PassageInfo& p : content.passages) json["passage_spans"].push_back({p.begin, p.end});
-    std::cout << json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) << std::endl;
+    PrintJson(json);
   } else if (options.passages) {
     for (const PassageInfo& p : content.passages) {
       std::printf(
@@ -69,10 +68,8 @@ void DeclareShow(CLI::App& app, int* exit_status) {
   options->AddAt(*command);
   command->add_flag("--passages", options->passages, "List the passages instead")->excludes(span);
   options->AddOutput(*command);
-  command->callback([options, exit_status] {
-    const Status status = Show(*options);
-    *exit_status = status.ok() ? static_cast<int>(kDone) : ReportError(status, options->json);
-  });
+  command->callback(
+      [options, exit_status] { *exit_status = Finish(Show(*options), options->json); });
 }
 
 }  // namespace msa::cli

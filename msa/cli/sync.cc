@@ -1,5 +1,4 @@
 #include <cstdio>
-#include <iostream>
 #include <nlohmann/json.hpp>
 
 #include "msa/cli/common.h"
@@ -18,7 +17,7 @@ void Print(const Options& options, const SyncReport& report) {
   if (options.json) {
     auto json = ToJson(report);
     json["dry_run"] = options.dry_run;
-    std::cout << json.dump() << std::endl;
+    PrintJson(json);
     return;
   }
   int64_t removed = 0;
@@ -42,12 +41,7 @@ int Run(const Options& options) {
       options.folder, {.dry_run = options.dry_run, .encode = !options.no_encode, .load = {}});
   if (!report.ok()) return ReportError(report.status(), options.json);
   Print(options, *report);
-  PrintFailures(report->add.failures);
-  PrintErased(report->add.erased);
-  if (report->add.unencoded_passages > 0 && !options.quiet) {
-    std::fprintf(stderr, "%s\n",
-                 UnencodedNote(options.bank, report->add.unencoded_passages).c_str());
-  }
+  PrintAddNotes(options, report->add);
   if (report->add.cancelled) return kInterrupted;
   return report->add.failures.empty() ? kDone : kPartly;
 }

@@ -1,5 +1,4 @@
 #include <cstdio>
-#include <iostream>
 #include <nlohmann/json.hpp>
 
 #include "msa/base/file.h"
@@ -109,7 +108,7 @@ int RunPack(const PackCommand& command) {
     if (!status.ok()) return ReportError(status, command.json);
   }
   if (command.json) {
-    std::cout << ToJson(*report).dump() << std::endl;
+    PrintJson(ToJson(*report));
   } else {
     Print(*report);
   }

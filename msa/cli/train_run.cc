@@ -1,7 +1,6 @@
 // `msa train run`: trains an adapter.
 
 #include <cstdio>
-#include <iostream>
 #include <nlohmann/json.hpp>
 
 #include "msa/base/file.h"
@@ -49,7 +48,7 @@ int Run(const Options& options) {
   const auto report = Train(options);
   if (!report.ok()) return ReportError(report.status(), options.json);
   if (options.json) {
-    std::cout << ToJson(*report).dump() << std::endl;
+    PrintJson(ToJson(*report));
   } else {
     std::printf("%lld steps, %s passage tokens in %.0f s\n", static_cast<long long>(report->steps),
                 HumanCount(static_cast<double>(report->passage_tokens)).c_str(), report->seconds);

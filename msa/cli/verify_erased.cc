@@ -1,5 +1,4 @@
 #include <cstdio>
-#include <iostream>
 #include <nlohmann/json.hpp>
 
 #include "msa/cli/common.h"
@@ -28,8 +27,7 @@ int Run(const Options& options) {
   const auto proof = Verify(options);
   if (!proof.ok()) return ReportError(proof.status(), options.json);
   if (options.json) {
-    std::cout << ToJson(*proof).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)
-              << std::endl;
+    PrintJson(ToJson(*proof));
   } else {
     std::printf(
         "verified: nothing is left of %lld documents; every byte of the folder belongs to "
