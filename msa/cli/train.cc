@@ -5,6 +5,7 @@
 #include "msa/cli/common.h"
 #include "msa/model/weight_source.h"
 #include "msa/train/build_pack.h"
+#include "msa/train/pack_writer.h"
 #include "msa/train/vocabulary.h"
 
 namespace msa::cli {
@@ -41,15 +42,7 @@ Result<std::unique_ptr<Tokenizer>> LoadTokenizer(std::string model_path) {
 nlohmann::ordered_json ToJson(const PackReport& report) {
   nlohmann::ordered_json sources = nlohmann::ordered_json::array();
   for (const PackSource& source : report.sources) {
-    sources.push_back({{"name", source.name},
-                       {"kind", source.kind},
-                       {"rows", source.rows},
-                       {"passages", source.passages},
-                       {"questions", source.questions},
-                       {"tokens", source.tokens},
-                       {"dropped_duplicates", source.dropped_duplicates},
-                       {"dropped_overlap", source.dropped_overlap},
-                       {"sha256", source.sha256}});
+    sources.push_back(ToJson(source));
   }
   const auto& kinds = report.questions_by_kind;
   return {{"passages", report.passages},

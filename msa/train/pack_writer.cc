@@ -18,18 +18,6 @@ SafeTensor Tensor(const char* name, DType dtype, const std::vector<T>& values,
   return tensor;
 }
 
-nlohmann::ordered_json ToJson(const PackSource& source) {
-  return {{"name", source.name},
-          {"kind", source.kind},
-          {"rows", source.rows},
-          {"passages", source.passages},
-          {"questions", source.questions},
-          {"tokens", source.tokens},
-          {"dropped_duplicates", source.dropped_duplicates},
-          {"dropped_overlap", source.dropped_overlap},
-          {"sha256", source.sha256}};
-}
-
 Status WriteTensors(FileSystem& files, const std::string& path, std::string_view header,
                     std::span<const SafeTensor> tensors) {
   MSA_ASSIGN_OR_RETURN(const auto file, files.Open(path, OpenMode::kCreate));
@@ -45,6 +33,18 @@ Status WriteTensors(FileSystem& files, const std::string& path, std::string_view
 }
 
 }  // namespace
+
+nlohmann::ordered_json ToJson(const PackSource& source) {
+  return {{"name", source.name},
+          {"kind", source.kind},
+          {"rows", source.rows},
+          {"passages", source.passages},
+          {"questions", source.questions},
+          {"tokens", source.tokens},
+          {"dropped_duplicates", source.dropped_duplicates},
+          {"dropped_overlap", source.dropped_overlap},
+          {"sha256", source.sha256}};
+}
 
 void PackWriter::Tokens::Append(std::span<const TokenId> ids) {
   if (narrow) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <nlohmann/json_fwd.hpp>
 #include <span>
 #include <string>
 #include <vector>
@@ -28,6 +29,9 @@ struct PackQuestion {
   std::vector<int32_t> positives;
   std::vector<int32_t> negatives;
 };
+
+// As a pack's config holds it and `msa train pack --json` prints it.
+nlohmann::ordered_json ToJson(const PackSource& source);
 
 class PackWriter {
  public:
