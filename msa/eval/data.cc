@@ -1,18 +1,15 @@
 #include "msa/eval/data.h"
 
-#include <zstd.h>
-
 #include <algorithm>
 #include <filesystem>
-#include <memory>
 #include <nlohmann/json.hpp>
 #include <numeric>
 #include <random>
 #include <unordered_map>
 
-#include "msa/base/file.h"
 #include "msa/base/utf8.h"
 #include "msa/text/passages.h"
+#include "msa/text/row_reader.h"
 #include "msa/text/whitespace.h"
 
 namespace msa {
@@ -24,34 +21,6 @@ using Json = nlohmann::json;
 constexpr int64_t kMinPassageTokens = 16;
 // A document longer than this is cut into passages only around a random place of it.
 constexpr size_t kSliceBytes = size_t{64} << 10;
-
-// All of a zstd file, whatever its frames say of their size.
-Result<std::string> Decompress(std::string_view packed, const std::string& path) {
-  const std::unique_ptr<ZSTD_DStream, decltype(&ZSTD_freeDStream)> stream(ZSTD_createDStream(),
-                                                                          ZSTD_freeDStream);
-  std::string text;
-  ZSTD_inBuffer in{packed.data(), packed.size(), 0};
-  size_t left = 1;
-  while (in.pos < in.size) {
-    constexpr size_t kStep = size_t{1} << 20;
-    const size_t before = text.size();
-    text.resize(before + kStep);
-    ZSTD_outBuffer out{text.data() + before, kStep, 0};
-    left = ZSTD_decompressStream(stream.get(), &out, &in);
-    if (ZSTD_isError(left)) return DataLoss(path + ": zstd: " + ZSTD_getErrorName(left));
-    text.resize(before + out.pos);
-  }
-  // What is still inside the decoder.
-  while (left != 0) {
-    char rest[4096];
-    ZSTD_outBuffer out{rest, sizeof(rest), 0};
-    left = ZSTD_decompressStream(stream.get(), &out, &in);
-    if (ZSTD_isError(left)) return DataLoss(path + ": zstd: " + ZSTD_getErrorName(left));
-    if (out.pos == 0 && left != 0) return DataLoss(path + ": the last zstd frame is cut off");
-    text.append(rest, out.pos);
-  }
-  return text;
-}
 
 std::string Field(const Json& row, const char* name) {
   const auto it = row.find(name);
@@ -144,24 +113,17 @@ std::vector<Passage> PassagesOf(const EvalDocument& document, const Tokenizer& t
 }  // namespace
 
 Status ReadRows(const std::string& path, FunctionRef<bool(const Json& row)> on_row) {
-  MSA_ASSIGN_OR_RETURN(std::string text, ReadFile(path));
-  if (path.ends_with(".zst")) {
-    MSA_ASSIGN_OR_RETURN(text, Decompress(text, path));
-  }
-  int64_t number = 0;
-  for (size_t begin = 0; begin < text.size();) {
-    const size_t end = std::min(text.find('\n', begin), text.size());
-    const std::string_view line = std::string_view(text).substr(begin, end - begin);
-    begin = end + 1;
-    ++number;
-    if (Trim(line).empty()) continue;
+  MSA_ASSIGN_OR_RETURN(RowReader reader, RowReader::Open(path));
+  std::string line;
+  while (true) {
+    MSA_ASSIGN_OR_RETURN(const bool more, reader.Next(&line));
+    if (!more) return OkStatus();
     const Json row = Json::parse(line, nullptr, /*allow_exceptions=*/false);
     if (!row.is_object()) {
-      return DataLoss(path + ":" + std::to_string(number) + ": not a JSON object");
+      return DataLoss(path + ":" + std::to_string(reader.number()) + ": not a JSON object");
     }
-    if (!on_row(row)) break;
+    if (!on_row(row)) return OkStatus();
   }
-  return OkStatus();
 }
 
 Result<EvalSet> ReadEvalSet(const std::string& path) {

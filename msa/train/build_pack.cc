@@ -10,11 +10,11 @@
 
 #include "msa/base/function_ref.h"
 #include "msa/base/threads.h"
+#include "msa/text/row_reader.h"
 #include "msa/text/whitespace.h"
 #include "msa/train/dedupe.h"
 #include "msa/train/pack_writer.h"
 #include "msa/train/prepare.h"
-#include "msa/train/row_reader.h"
 #include "msa/train/rows.h"
 #include "msa/train/vocabulary.h"
 #include "msa/train/words.h"

@@ -5,7 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "msa/base/check.h"
-#include "msa/train/row_reader.h"
+#include "msa/text/row_reader.h"
 
 namespace msa {
 namespace {

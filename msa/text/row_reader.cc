@@ -1,4 +1,4 @@
-#include "msa/train/row_reader.h"
+#include "msa/text/row_reader.h"
 
 #include <fcntl.h>
 #include <sodium.h>
@@ -53,6 +53,7 @@ class RowReader::Impl {
     return true;
   }
 
+  int64_t number() const { return number_; }
   std::string place() const { return path_ + ", line " + std::to_string(number_); }
   int64_t bytes_read() const { return bytes_read_; }
 
@@ -153,6 +154,7 @@ Result<RowReader> RowReader::Open(const std::string& path) {
 }
 
 Result<bool> RowReader::Next(std::string* line) { return impl_->Next(line); }
+int64_t RowReader::number() const { return impl_->number(); }
 std::string RowReader::place() const { return impl_->place(); }
 int64_t RowReader::bytes_read() const { return impl_->bytes_read(); }
 std::string RowReader::Sha256Hex() const { return impl_->Sha256Hex(); }

@@ -21,7 +21,8 @@ class RowReader {
   // the longest line, at most 256 MB (kResourceExhausted above), and zstd's window.
   Result<bool> Next(std::string* line);
 
-  std::string place() const;   // "FILE, line 12": of the line last read
+  int64_t number() const;      // of the line last read, from 1
+  std::string place() const;   // likewise: "FILE, line 12"
   int64_t bytes_read() const;  // of the file, as stored
   // SHA-256 of the file as stored, in hex. REQUIRES: Next returned false.
   std::string Sha256Hex() const;
