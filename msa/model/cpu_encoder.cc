@@ -33,7 +33,7 @@ void CpuEncoder::Encode(const CpuEncoderInput& input, const Pack& pack) {
   backbone.Embed(tokens_, hidden_);
   const int64_t last = input.plan->last_memory_layer();
   for (int64_t l = 0; l <= last; ++l) {
-    if (const int64_t m = input.plan->MemoryIndex(l); m >= 0) {
+    if (const int64_t m = input.plan->memory.MemoryIndex(l); m >= 0) {
       const QuantMatrix* matrix = input.adapter[static_cast<size_t>(m)].input.get();
       if (matrix != nullptr) adapted_ = adapted_buffer_.Resize(rows, matrix->outputs());
     }
@@ -77,7 +77,7 @@ void CpuEncoder::Project(const CpuEncoderInput& input, int64_t layer, int64_t be
     backbone.Finish(backbone.layer(layer - 1), RowRange(attention_, begin, end), block, nullptr);
   }
   backbone.Project(backbone.layer(layer), block, RowRange(qkv_, begin, end), nullptr);
-  const int64_t memory = input.plan->MemoryIndex(layer);
+  const int64_t memory = input.plan->memory.MemoryIndex(layer);
   if (memory < 0) return;
   const QuantMatrix* matrix = input.adapter[static_cast<size_t>(memory)].input.get();
   if (matrix == nullptr) return;
@@ -89,14 +89,14 @@ void CpuEncoder::Project(const CpuEncoderInput& input, int64_t layer, int64_t be
 void CpuEncoder::Remember(const CpuEncoderInput& input, int64_t layer) {
   const MemoryPlan& plan = *input.plan;
   const CpuBackbone& backbone = *input.backbone;
-  const int64_t memory = plan.MemoryIndex(layer);
+  const int64_t memory = plan.memory.MemoryIndex(layer);
   if (memory < 0) return backbone.Rotate(backbone.layer(layer), qkv_, *input.rope, positions_);
 
   ComputePoolWeights(input, memory);
   const int64_t heads = plan.backbone.num_kv_heads;
   const int64_t kv = plan.backbone.kv_size();
   const int64_t keys = plan.backbone.query_size();
-  if (const int64_t routing = plan.RoutingIndex(layer); routing >= 0) {
+  if (const int64_t routing = plan.memory.RoutingIndex(layer); routing >= 0) {
     const CpuAdapterLayer::Columns trained = input.adapter[static_cast<size_t>(memory)].router_key;
     const MatrixView<float> r = trained.empty() ? ColumnRange(qkv_, keys, keys + kv)
                                                 : ColumnRange(adapted_, trained.begin, trained.end);

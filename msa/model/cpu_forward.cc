@@ -80,7 +80,7 @@ class CpuForward : public Transformer {
     CpuPass pass(*tower, pool_);
     pass.Run(tokens, plan_.last_routing_layer(),
              [&](int64_t layer, MatrixView<float> qkv, MatrixView<float> attention) {
-               if (const int64_t routing = plan_.RoutingIndex(layer); routing >= 0) {
+               if (const int64_t routing = plan_.memory.RoutingIndex(layer); routing >= 0) {
                  const std::vector<float> q = RoutingQuery(*tower, layer, pass.hidden(), qkv);
                  Fold(routing, q, folded);
                }
@@ -118,7 +118,8 @@ class CpuForward : public Transformer {
     const BackboneConfig& config = plan_.backbone;
     std::vector<float> q(static_cast<size_t>(config.query_size()));
     const MatrixView<float> heads(q.data(), config.num_heads, config.head_dim);
-    const auto& trained = adapter_[static_cast<size_t>(plan_.MemoryIndex(layer))].router_query;
+    const auto& trained =
+        adapter_[static_cast<size_t>(plan_.memory.MemoryIndex(layer))].router_query;
     if (trained == nullptr) {
       std::copy_n(qkv.row(qkv.rows - 1).data(), q.size(), q.data());
     } else {

@@ -70,7 +70,16 @@ bool IsStorable(DType dtype) {
          dtype == DType::kI8;
 }
 
+int64_t IndexOf(const std::vector<int64_t>& ascending, int64_t value) {
+  const auto at = std::lower_bound(ascending.begin(), ascending.end(), value);
+  return at != ascending.end() && *at == value ? at - ascending.begin() : -1;
+}
+
 }  // namespace
+
+int64_t MemoryConfig::MemoryIndex(int64_t layer) const { return IndexOf(memory_layers, layer); }
+
+int64_t MemoryConfig::RoutingIndex(int64_t layer) const { return IndexOf(routing_layers, layer); }
 
 std::string MemoryConfig::ToJson() const {
   return Json{{"passage_tokens", passage_tokens},

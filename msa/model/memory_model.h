@@ -33,6 +33,11 @@ struct MemoryConfig {
   int64_t top_k = 16;
   int64_t query_offset = 16;
 
+  // Index of `layer` among the memory or routing layers, once these are filled in; -1 if it is
+  // none.
+  int64_t MemoryIndex(int64_t layer) const;
+  int64_t RoutingIndex(int64_t layer) const;
+
   std::string ToJson() const;
   static Result<MemoryConfig> FromJson(std::string_view json);
 };

@@ -260,12 +260,12 @@ class TorchForward : public Transformer {
       const at::Tensor x = tower.Norm(hidden, layer.attention_norm);
       const at::Tensor k = tower.Key(layer, x, rotation);
       const at::Tensor v = tower.Value(layer, x);
-      if (const int64_t m = plan_.MemoryIndex(l); m >= 0) {
+      if (const int64_t m = plan_.memory.MemoryIndex(l); m >= 0) {
         const AdapterTensors& adapter = adapter_[static_cast<size_t>(m)];
         const at::Tensor weights = PoolWeights(adapter, x, batch);
         latents.push_back(PoolLatent(adapter, 0, x, weights, tokens_of(k), batch));
         latents.push_back(PoolLatent(adapter, 1, x, weights, tokens_of(v), batch));
-        if (plan_.RoutingIndex(l) >= 0) {
+        if (plan_.memory.RoutingIndex(l) >= 0) {
           const at::Tensor& trained = adapter.router_key;
           const at::Tensor r = at::linear(x, trained.defined() ? trained : layer.key)
                                    .view({-1, c.num_kv_heads, c.head_dim});
@@ -290,8 +290,8 @@ class TorchForward : public Transformer {
     for (int64_t l = 0; l <= plan_.last_routing_layer(); ++l) {
       const TorchLayer& layer = tower.layer(l);
       const at::Tensor x = tower.Norm(hidden, layer.attention_norm);
-      if (const int64_t r = plan_.RoutingIndex(l); r >= 0) {
-        const auto memory = static_cast<size_t>(plan_.MemoryIndex(l));
+      if (const int64_t r = plan_.memory.RoutingIndex(l); r >= 0) {
+        const auto memory = static_cast<size_t>(plan_.memory.MemoryIndex(l));
         const at::Tensor& trained = adapter_[memory].router_query;
         const at::Tensor last = x.select(1, x.size(1) - 1);
         const at::Tensor q = at::linear(last, trained.defined() ? trained : layer.query)

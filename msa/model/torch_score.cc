@@ -74,7 +74,7 @@ class PackScorer {
       at::Tensor k = backbone_.Key(layer, x, rotation);
       at::Tensor v = backbone_.Value(layer, x);
       at::Tensor mask = causal;
-      if (const int64_t m = plan_.MemoryIndex(l); m >= 0 && latents_ > 0) {
+      if (const int64_t m = plan_.memory.MemoryIndex(l); m >= 0 && latents_ > 0) {
         k = at::cat({kv.select(2, m).select(2, 0).transpose(1, 2), k}, 2);
         v = at::cat({kv.select(2, m).select(2, 1).transpose(1, 2), v}, 2);
         if (const double own = plan_.adapter.layers[static_cast<size_t>(m)].alpha; own != alpha) {

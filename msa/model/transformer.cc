@@ -7,11 +7,6 @@
 namespace msa {
 namespace {
 
-int64_t IndexOf(const std::vector<int64_t>& ascending, int64_t value) {
-  const auto at = std::lower_bound(ascending.begin(), ascending.end(), value);
-  return at != ascending.end() && *at == value ? at - ascending.begin() : -1;
-}
-
 // -ln softmax(logits)[token]
 float Nats(std::span<const float> logits, TokenId token) {
   const float largest = *std::max_element(logits.begin(), logits.end());
@@ -21,14 +16,6 @@ float Nats(std::span<const float> logits, TokenId token) {
 }
 
 }  // namespace
-
-int64_t MemoryPlan::MemoryIndex(int64_t layer) const {
-  return IndexOf(memory.memory_layers, layer);
-}
-
-int64_t MemoryPlan::RoutingIndex(int64_t layer) const {
-  return IndexOf(memory.routing_layers, layer);
-}
 
 Result<std::vector<std::vector<float>>> Transformer::Score(std::span<const ScoreRow> rows) {
   std::vector<std::vector<float>> all;

@@ -21,9 +21,6 @@ struct MemoryPlan {
   MemoryConfig memory;  // lists filled in
   Adapter adapter;
 
-  // Index of `layer` among the memory or routing layers; -1 if it is none.
-  int64_t MemoryIndex(int64_t layer) const;
-  int64_t RoutingIndex(int64_t layer) const;
   // Nothing is computed past this layer's projections for a document.
   int64_t last_memory_layer() const { return memory.memory_layers.back(); }
   int64_t last_routing_layer() const { return memory.routing_layers.back(); }

@@ -13,11 +13,6 @@ namespace {
 
 constexpr double kLargestScale = 100;
 
-int64_t IndexOf(const std::vector<int64_t>& ascending, int64_t value) {
-  const auto at = std::lower_bound(ascending.begin(), ascending.end(), value);
-  return at != ascending.end() && *at == value ? at - ascending.begin() : -1;
-}
-
 at::Tensor NormaliseLast(const at::Tensor& x) {
   return x / x.norm(2, {-1}, /*keepdim=*/true).clamp_min(1e-12);
 }
@@ -264,13 +259,6 @@ at::Tensor TrainModel::Finish(int64_t layer, const UpdatedLayer& weights, const 
   return middle + GatedProduct(at::linear(x, weights.gate_up), weights.down);
 }
 
-int64_t TrainModel::MemoryIndex(int64_t layer) const {
-  return IndexOf(options_.memory.memory_layers, layer);
-}
-int64_t TrainModel::RoutingIndex(int64_t layer) const {
-  return IndexOf(options_.memory.routing_layers, layer);
-}
-
 // a [N, P, G]: each token's weight in its chunk.
 at::Tensor TrainModel::PoolWeights(int64_t m, const at::Tensor& x, const Chunks& chunks) const {
   const at::Tensor scores = at::linear(x, pool_score_[m].to(compute_));
@@ -332,10 +320,10 @@ EncodedRows TrainModel::Encode(const UpdatedLayers& tower, const TokenRows& pass
     const UpdatedLayer& weights = tower[static_cast<size_t>(l)];
     const at::Tensor x = Norm(hidden, attention_norm_[static_cast<size_t>(l)]);
     const Heads heads = Project(l, weights, x, angles);
-    if (const int64_t m = MemoryIndex(l); m >= 0) {
+    if (const int64_t m = options_.memory.MemoryIndex(l); m >= 0) {
       const at::Tensor pool_weights = PoolWeights(m, x, chunks);
       Pool(m, x, heads, pool_weights, chunks, &out);
-      if (const int64_t r = RoutingIndex(l); r >= 0) {
+      if (const int64_t r = options_.memory.RoutingIndex(l); r >= 0) {
         keys.push_back(RoutingKey(r, x, pool_weights, chunks));
         if (!last.empty()) queries.push_back(RoutingQuery(r, x.index_select(0, last_tokens)));
       }
@@ -440,7 +428,7 @@ TokenLoss TrainModel::Read(const UpdatedLayers& reader, const ReaderRows& read,
     const UpdatedLayer& weights = reader[static_cast<size_t>(l)];
     const at::Tensor x = Norm(hidden, attention_norm_[static_cast<size_t>(l)]);
     const Heads heads = Project(l, weights, x, angles);
-    const int64_t m = encoded == nullptr ? -1 : MemoryIndex(l);
+    const int64_t m = encoded == nullptr ? -1 : options_.memory.MemoryIndex(l);
     at::Tensor attention;
     if (m < 0) {
       attention = AttendRows(heads.q, heads.k, heads.v, queries, queries, scale);
@@ -484,7 +472,9 @@ Adapter TrainModel::Export() const {
     layer.key_position = ToVector(residual_position_[m].narrow(1, 0, kv));
     layer.value_position = ToVector(residual_position_[m].narrow(1, kv, kv));
     if (!alphas.empty()) layer.alpha = alphas[static_cast<size_t>(m)];
-    if (const int64_t r = RoutingIndex(memory.memory_layers[static_cast<size_t>(m)]); r >= 0) {
+    if (const int64_t r =
+            options_.memory.RoutingIndex(memory.memory_layers[static_cast<size_t>(m)]);
+        r >= 0) {
       layer.router_key = ToVector(router_key_[r]);
       layer.router_query = ToVector(router_query_[r]);
     }
@@ -531,7 +521,8 @@ Status TrainModel::Import(const Adapter& adapter) {
     copy(layer.key_position, residual_position_[m].narrow(0, 0, positions).narrow(1, 0, kv));
     copy(layer.value_position, residual_position_[m].narrow(0, 0, positions).narrow(1, kv, kv));
     if (alpha_.defined()) alpha_[m].fill_(layer.alpha);
-    if (const int64_t r = RoutingIndex(options_.memory.memory_layers[static_cast<size_t>(m)]);
+    if (const int64_t r =
+            options_.memory.RoutingIndex(options_.memory.memory_layers[static_cast<size_t>(m)]);
         r >= 0) {
       copy(layer.router_key, router_key_[r]);
       copy(layer.router_query, router_query_[r]);

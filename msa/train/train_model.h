@@ -141,8 +141,6 @@ class TrainModel {
                         const Chunks& chunks) const;
   at::Tensor RoutingQuery(int64_t r, const at::Tensor& x) const;
   at::Tensor BestChunks(const at::Tensor& scores, const std::vector<int64_t>& first_chunk) const;
-  int64_t MemoryIndex(int64_t layer) const;
-  int64_t RoutingIndex(int64_t layer) const;
 
   const BackboneConfig config_;
   const TrainModelOptions options_;
