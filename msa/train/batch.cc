@@ -72,13 +72,7 @@ class BatchMaker::Builder {
     }
     batch.questions.Add(tokens);
     batch.question_ids.push_back(id);
-    batch.targets.passage.push_back(AddPassage(pack.Positives(id)[0], span));
-  }
-
-  // Once all passages are there.
-  void Finish() {
-    const TrainBatch* const own = &batch;
-    batch.targets = maker_.TargetsOf({&own, 1});
+    batch.asked.push_back(AddPassage(pack.Positives(id)[0], span));
   }
 
   // Rows that read back the passages, or what follows them, each with one passage attached.
@@ -151,17 +145,17 @@ class BatchMaker::Builder {
   std::unordered_map<int64_t, int64_t> index_;  // pack's passage to the batch's
 };
 
-RoutingTargets BatchMaker::TargetsOf(std::span<const TrainBatch* const> batches) const {
+RoutingTargets BatchMaker::TargetsOf(std::span<const TrainBatch> batches) const {
   RoutingTargets targets;
   std::unordered_multimap<int64_t, int64_t> columns;  // pack's passage to ours: one a batch
   std::vector<int64_t> questions;
   int64_t passages = 0;
-  for (const TrainBatch* batch : batches) {
-    for (size_t q = 0; q < batch->question_ids.size(); ++q) {
-      questions.push_back(batch->question_ids[q]);
-      targets.passage.push_back(passages + batch->targets.passage[q]);
+  for (const TrainBatch& batch : batches) {
+    for (size_t q = 0; q < batch.question_ids.size(); ++q) {
+      questions.push_back(batch.question_ids[q]);
+      targets.passage.push_back(passages + batch.asked[q]);
     }
-    for (const int64_t id : batch->passage_ids) columns.emplace(id, passages++);
+    for (const int64_t id : batch.passage_ids) columns.emplace(id, passages++);
   }
   targets.excluded.assign(questions.size() * static_cast<size_t>(passages), 0);
   const auto exclude = [&](size_t q, int64_t column) {
@@ -284,7 +278,14 @@ std::vector<int64_t> BatchMaker::NeighboursOf(int64_t question) const {
   return out;
 }
 
-TrainBatch BatchMaker::Make(int64_t step, int64_t rank) const {
+TrainStep BatchMaker::Make(int64_t step, int64_t devices) const {
+  TrainStep out;
+  for (int64_t rank = 0; rank < devices; ++rank) out.batches.push_back(MakeBatch(step, rank));
+  out.targets = TargetsOf(out.batches);
+  return out;
+}
+
+TrainBatch BatchMaker::MakeBatch(int64_t step, int64_t rank) const {
   // Drawn alike on all devices.
   Random shared(config_.seed * 0x9e3779b97f4a7c15u + static_cast<uint64_t>(step));
   int64_t first = 0;
@@ -343,7 +344,6 @@ TrainBatch BatchMaker::Make(int64_t step, int64_t rank) const {
   for (int64_t i = 0; i < phase->more_passages; ++i) {
     builder.AddPassage(passages_.Draw(random, passages_.DrawSource(random)));
   }
-  builder.Finish();
   if (builder.batch.task != TrainTask::kAnswer) builder.ReadBack(phase->reader_passages);
   return std::move(builder.batch);
 }
@@ -355,7 +355,6 @@ TrainBatch BatchMaker::MakeCheck(int64_t count, int64_t chunk_tokens) const {
   for (int64_t i = 0; i < std::min(count, available); ++i) {
     builder.AddPassage(held_out_[static_cast<size_t>(i * available / std::min(count, available))]);
   }
-  builder.Finish();
   builder.ReadBack(0);
   return std::move(builder.batch);
 }

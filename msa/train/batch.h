@@ -28,7 +28,7 @@ struct TrainBatch {
   // Where they stand in the pack, for the teacher.
   std::vector<int64_t> passage_ids;
   std::vector<int64_t> question_ids;
-  RoutingTargets targets;  // of its own questions over its own passages
+  std::vector<int64_t> asked;  // [questions]: the passage of each, an index into `passages`
   // Questions that make sense without their document: only these teach routing. Ascending.
   std::vector<int64_t> routable;
   // Its `attached` is empty in an answer step: routing fills it in.
@@ -43,6 +43,12 @@ struct TrainBatch {
   std::vector<AnswerRow> answer_rows;
 };
 
+// What all devices do at once.
+struct TrainStep {
+  std::vector<TrainBatch> batches;  // one a device; of the same task, chunk size and source
+  RoutingTargets targets;           // of all questions over all passages, one batch after another
+};
+
 class BatchMaker {
  public:
   // What it refers to outlives the maker. kFailedPrecondition: the pack lacks what the
@@ -52,11 +58,8 @@ class BatchMaker {
                                                     const Teacher* teacher,
                                                     const Tokenizer& tokenizer, ChatFamily family);
 
-  // `step` counts from 0 over all phases. The batches that devices (`rank`) take in one step
-  // differ, but share task, chunk size and source. Any thread.
-  TrainBatch Make(int64_t step, int64_t rank = 0) const;
-  // Of all questions over all passages of these batches, one batch after another.
-  RoutingTargets TargetsOf(std::span<const TrainBatch* const> batches) const;
+  // `step` counts from 0 over all phases. Any thread.
+  TrainStep Make(int64_t step, int64_t devices) const;
   // Passages that are never trained on, `count` of them, the same for every call, in one batch that
   // reads them back.
   TrainBatch MakeCheck(int64_t count, int64_t chunk_tokens) const;
@@ -78,6 +81,8 @@ class BatchMaker {
   BatchMaker(const TrainConfig& config, const Pack& pack, const Teacher* teacher,
              const Tokenizer& tokenizer, ChatFamily family)
       : config_(config), pack_(pack), teacher_(teacher), tokenizer_(tokenizer), family_(family) {}
+  TrainBatch MakeBatch(int64_t step, int64_t rank) const;
+  RoutingTargets TargetsOf(std::span<const TrainBatch> batches) const;
   void FillPools();
   Status CheckPools() const;
   // Kept for validation: every 500th document, and the questions about it.

@@ -291,23 +291,16 @@ void Trainer::ForEachRank(FunctionRef<void(int64_t)> work) const {
   for (std::future<void>& other : others) other.get();
 }
 
-std::map<std::string, at::Tensor> Trainer::Differentiate(std::vector<TrainBatch> batches,
-                                                         const TrainPhase& phase) {
-  std::vector<Part> parts(batches.size());
-  std::vector<const TrainBatch*> pointers;
-  for (size_t r = 0; r < batches.size(); ++r) {
-    parts[r].batch = std::move(batches[r]);
-    pointers.push_back(&parts[r].batch);
-  }
-  const RoutingTargets targets =
-      parts.size() == 1 ? parts.front().batch.targets : batches_->TargetsOf(pointers);
+std::map<std::string, at::Tensor> Trainer::Differentiate(TrainStep step, const TrainPhase& phase) {
+  std::vector<Part> parts(step.batches.size());
+  for (size_t r = 0; r < parts.size(); ++r) parts[r].batch = std::move(step.batches[r]);
   ForEachRank([&](int64_t rank) {
     const TrainModel& model = *models_[static_cast<size_t>(rank)];
     Part& part = parts[static_cast<size_t>(rank)];
     part.encoded = model.Encode(model.TowerLayers(), part.batch.passages, part.batch.questions,
                                 part.batch.chunk_tokens);
   });
-  ForEachRank([&](int64_t rank) { Learn(parts, rank, targets, phase); });
+  ForEachRank([&](int64_t rank) { Learn(parts, rank, step.targets, phase); });
   SumGradients();
   // The first device's losses of routing are of all; a reading loss is a mean over devices.
   std::map<std::string, at::Tensor> losses = std::move(parts.front().losses);
@@ -409,12 +402,6 @@ void Trainer::CopyValues() const {
   }
 }
 
-std::vector<TrainBatch> Trainer::MakeBatches(int64_t step) const {
-  std::vector<TrainBatch> batches;
-  for (int64_t r = 0; r < num_ranks(); ++r) batches.push_back(batches_->Make(step, r));
-  return batches;
-}
-
 std::map<std::string, double> Trainer::Check(int64_t passages) const {
   const c10::NoGradGuard guard;
   std::map<std::string, double> out;
@@ -508,25 +495,25 @@ Result<TrainReport> Trainer::Run(const TrainRunOptions& options) {
   std::map<std::string, std::vector<at::Tensor>> sums;  // since the last line of the log
   int64_t logged_tokens = 0;
   auto logged_at = Clock::now();
-  std::future<std::vector<TrainBatch>> next =
-      std::async(std::launch::async, [this, step] { return MakeBatches(step); });
+  std::future<TrainStep> next =
+      std::async(std::launch::async, [this, step] { return MakeStep(step); });
   const auto cancelled = [&] { return options.cancelled != nullptr && options.cancelled->load(); };
   const auto out_of_time = [&] {
     return config_.max_seconds > 0 && SecondsSince(start) > config_.max_seconds;
   };
   for (; step < last && !cancelled() && !out_of_time(); ++step) {
-    std::vector<TrainBatch> batches = next.get();
+    TrainStep made = next.get();
     if (step + 1 < last) {
-      next = std::async(std::launch::async, [this, step] { return MakeBatches(step + 1); });
+      next = std::async(std::launch::async, [this, step] { return MakeStep(step + 1); });
     }
     int64_t at = 0;
     const TrainPhase& phase = PhaseOf(step, &at);
-    for (const TrainBatch& batch : batches) {
+    for (const TrainBatch& batch : made.batches) {
       report.passage_tokens += batch.passages.num_tokens();
       report.reader_tokens += batch.read.rows.num_tokens();
     }
     for (const auto& model : models_) model->parameters().ClearGradients();
-    for (const auto& [name, value] : Differentiate(std::move(batches), phase)) {
+    for (const auto& [name, value] : Differentiate(std::move(made), phase)) {
       sums[name].push_back(value);
     }
     const at::Tensor norm = parameters.GradientNorm();

@@ -25,14 +25,11 @@ class Trainer {
   // The parts of one step's loss, by name, and gradients in the parameters of the first model.
   // Everything Run does to the batches, one a device, but the update; for tests against a
   // reference.
-  std::map<std::string, at::Tensor> Differentiate(std::vector<TrainBatch> batches,
-                                                  const TrainPhase& phase);
+  std::map<std::string, at::Tensor> Differentiate(TrainStep step, const TrainPhase& phase);
   TrainModel& model() { return *models_.front(); }
   // From the first model to those of the other devices.
   void CopyValues() const;
-  // What the devices work on in a step.
-  std::vector<TrainBatch> MakeBatches(int64_t step) const;
-  const BatchMaker& batches() const { return *batches_; }
+  TrainStep MakeStep(int64_t step) const { return batches_->Make(step, num_ranks()); }
 
   // Nats a token of held-out passages: with their own latents at each chunk size of the
   // configuration ("nats@32"), without memory ("nats"), and what latents save ("kept@32").

@@ -23,7 +23,7 @@ Json Describe(const TokenRows& rows) {
   return {{"tokens", rows.tokens}, {"lengths", rows.lengths}};
 }
 
-Json Describe(const TrainBatch& batch) {
+Json Describe(const TrainBatch& batch, const RoutingTargets& targets) {
   Json answers = Json::array();
   for (const TrainBatch::AnswerRow& row : batch.answer_rows) {
     answers.push_back(
@@ -35,8 +35,8 @@ Json Describe(const TrainBatch& batch) {
           {"questions", Describe(batch.questions)},
           {"passage_ids", batch.passage_ids},
           {"question_ids", batch.question_ids},
-          {"target", batch.targets.passage},
-          {"excluded", batch.targets.excluded},
+          {"target", targets.passage},
+          {"excluded", targets.excluded},
           {"routable", batch.routable},
           {"rows", Describe(batch.read.rows)},
           {"attached", batch.read.attached},
@@ -47,9 +47,8 @@ Json Describe(const TrainBatch& batch) {
 }
 
 // The batches of several devices as one with the same loss.
-TrainBatch Join(std::vector<TrainBatch> batches, const RoutingTargets& targets) {
+TrainBatch Join(std::vector<TrainBatch> batches) {
   TrainBatch out = std::move(batches.front());
-  out.targets = targets;
   const auto append = [](auto& to, const auto& from, auto offset) {
     for (auto value : from) to.push_back(value + offset);
   };
@@ -94,12 +93,10 @@ Status Main(const std::string& config_path, int64_t step, const std::string& out
       p.value.add_(at::randn(p.value.sizes()).to(p.value.device()), 0.05);
     }
   }
-  const std::vector<TrainBatch> batches = trainer->MakeBatches(step);
-  std::vector<const TrainBatch*> pointers;
-  for (const TrainBatch& batch : batches) pointers.push_back(&batch);
-  Json record = Describe(Join(batches, trainer->batches().TargetsOf(pointers)));
+  const TrainStep made = trainer->MakeStep(step);
+  Json record = Describe(Join(made.batches), made.targets);
   trainer->CopyValues();
-  for (const auto& [name, value] : trainer->Differentiate(batches, config.phases.front())) {
+  for (const auto& [name, value] : trainer->Differentiate(made, config.phases.front())) {
     record["parts"][name] = value.item<double>();
   }
   std::vector<std::string> contents;
