@@ -7,8 +7,6 @@
 namespace msa::cli {
 namespace {
 
-constexpr int64_t kMaxCertificateBytes = int64_t{64} << 20;
-
 struct Options : CommonOptions {
   std::string anchor;
   std::string certificate;
@@ -52,9 +50,7 @@ void DeclareAudit(CLI::App& app, int* exit_status) {
                       "Certificate signed earlier: the chain must continue from its head");
   command->add_option("--certificate", options->certificate,
                       "If all is sound, write a signed certificate of the head to this file");
-  command->add_option("--key", options->key,
-                      "Signing key, made if absent (default: $MSA_SIGNING_KEY, or "
-                      "~/.config/msa/signing.key)");
+  AddSigningKey(*command, &options->key);
   options->AddOutput(*command);
   command->callback(
       [options, exit_status] { *exit_status = Finish(Audit(*options), options->json); });

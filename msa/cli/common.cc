@@ -100,11 +100,8 @@ void CommonOptions::AddMemory(CLI::App& command) {
       ->group("New bank");
 }
 
-void CommonOptions::AddWhere(CLI::App& command) {
-  command
-      .add_option("--where", where,
-                  "Only documents whose label (or title, path, type) equals: KEY=VALUE; repeatable")
-      ->allow_extra_args(false);
+void CommonOptions::AddWhere(CLI::App& command, const std::string& which) {
+  command.add_option("--where", where, which + ": KEY=VALUE; repeatable")->allow_extra_args(false);
 }
 
 void CommonOptions::AddAt(CLI::App& command) {
@@ -159,6 +156,12 @@ int ReportError(const Status& status, bool json) {
   }
   std::fprintf(stderr, "msa: error: %s\n", status.message().c_str());
   return status.code() == StatusCode::kCancelled ? kInterrupted : kFailed;
+}
+
+void AddSigningKey(CLI::App& command, std::string* key) {
+  command.add_option("--key", *key,
+                     "Signing key, made if absent (default: $MSA_SIGNING_KEY, or "
+                     "~/.config/msa/signing.key)");
 }
 
 int Finish(const Status& status, bool json) {

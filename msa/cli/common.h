@@ -36,7 +36,9 @@ struct CommonOptions {
   void AddOutput(CLI::App& command);
   void AddModel(CLI::App& command);
   void AddMemory(CLI::App& command);  // shapes of a new bank
-  void AddWhere(CLI::App& command);
+  void AddWhere(CLI::App& command, const std::string& which =
+                                       "Only documents whose label (or title, path, type) "
+                                       "equals");
   void AddAt(CLI::App& command);
   void AddReadmit(CLI::App& command);
   void AddWriting(CLI::App& command);  // who writes a revision, and why
@@ -59,6 +61,11 @@ struct CommonOptions {
 // Prints "msa: error: …" (or {"error": {"code", "message"}} with json) and returns the exit status
 // for it.
 int ReportError(const Status& status, bool json);
+// Certificates are small; a larger file is none.
+inline constexpr int64_t kMaxCertificateBytes = int64_t{64} << 20;
+// --key of the commands that sign.
+void AddSigningKey(CLI::App& command, std::string* key);
+
 // The exit status of a command that ended so, once an error is reported.
 int Finish(const Status& status, bool json);
 // JSON on one line; what is no UTF-8 becomes U+FFFD.

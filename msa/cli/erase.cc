@@ -51,16 +51,11 @@ void DeclareErase(CLI::App& app, int* exit_status) {
   options->AddBank(*command);
   command->add_option("DOC", options->request.documents,
                       "Ids, keys, or unique parts of keys or titles, of any revision");
-  command
-      ->add_option("--where", options->where,
-                   "Documents of which any version has this label (or title, path, type): "
-                   "KEY=VALUE; repeatable")
-      ->allow_extra_args(false);
+  options->AddWhere(*command,
+                    "Documents of which any version has this label (or title, path, type)");
   command->add_option("--certificate", options->certificate,
                       "Write a signed certificate of the erasure to this file");
-  command->add_option("--key", options->key,
-                      "Signing key, made if absent (default: $MSA_SIGNING_KEY, or "
-                      "~/.config/msa/signing.key)");
+  AddSigningKey(*command, &options->key);
   options->AddWriting(*command);
   options->AddOutput(*command);
   command->callback([options, exit_status] { *exit_status = Erase(*options); });

@@ -7,8 +7,6 @@
 namespace msa::cli {
 namespace {
 
-constexpr int64_t kMaxCertificateBytes = int64_t{64} << 20;
-
 struct Options : CommonOptions {
   std::string certificate;
   std::string content;
