@@ -452,7 +452,7 @@ Status Trainer::LoadStart(const std::string& path) {
   return model.Import(adapter);
 }
 
-Status Trainer::SaveAdapter(const std::string& path) const {
+Status Trainer::SaveAdapter() const {
   const TrainModel& model = *models_.front();
   Adapter adapter = model.Export();
   adapter.latent_weight = config_.latent_weight;
@@ -464,7 +464,12 @@ Status Trainer::SaveAdapter(const std::string& path) const {
   }
   told.output.clear();
   adapter.training = told.ToJson();
-  return adapter.Save(path, model.config(), model.options().memory, DType::kI8);
+  return adapter.Save(Path("adapter.safetensors"), model.config(), model.options().memory, DType::kI8);
+}
+
+Status Trainer::Save(int64_t step) const {
+  MSA_RETURN_IF_ERROR(SaveCheckpoint(step));
+  return SaveAdapter();
 }
 
 Result<TrainReport> Trainer::Run(const TrainRunOptions& options) {
@@ -545,16 +550,15 @@ Result<TrainReport> Trainer::Run(const TrainRunOptions& options) {
     }
     if (config_.check_steps > 0 && (step + 1) % config_.check_steps == 0) check(step + 1);
     if (config_.checkpoint_steps > 0 && (step + 1) % config_.checkpoint_steps == 0) {
-      MSA_RETURN_IF_ERROR(SaveCheckpoint(step + 1));
+      MSA_RETURN_IF_ERROR(Save(step + 1));
     }
   }
   if (next.valid()) next.wait();
   progress.Finish();
   check(step);
   report.cancelled = cancelled();
-  MSA_RETURN_IF_ERROR(SaveCheckpoint(step));
+  MSA_RETURN_IF_ERROR(Save(step));
   report.adapter = Path("adapter.safetensors");
-  MSA_RETURN_IF_ERROR(SaveAdapter(report.adapter));
   log.close();
   MSA_RETURN_IF_ERROR(WriteCurves(Path("log.jsonl"), Path("curves.svg")));
   return report;

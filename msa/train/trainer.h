@@ -57,7 +57,8 @@ class Trainer {
   Status SaveCheckpoint(int64_t step) const;
   Result<int64_t> LoadCheckpoint(const std::string& path);
   Status LoadStart(const std::string& path);
-  Status SaveAdapter(const std::string& path) const;
+  Status SaveAdapter() const;
+  Status Save(int64_t step) const;  // both
   std::string Path(const char* name) const { return config_.output + "/" + name; }
 
   const TrainConfig config_;
