@@ -464,7 +464,8 @@ Status Trainer::SaveAdapter() const {
   }
   told.output.clear();
   adapter.training = told.ToJson();
-  return adapter.Save(Path("adapter.safetensors"), model.config(), model.options().memory, DType::kI8);
+  return adapter.Save(Path("adapter.safetensors"), model.config(), model.options().memory,
+                      DType::kI8);
 }
 
 Status Trainer::Save(int64_t step) const {
