@@ -471,7 +471,11 @@ def test_show_prints_the_kept_text(command, bank):
     assert "hidden" not in command("show", bank, "volcano.html").stdout
     shown = command.json("show", bank, "row-one")[0]
     assert shown["text"] == "The bakery sells cardamom buns." and len(shown["passage_spans"]) == 1
+    assert command("show", bank, "heron.txt", "row-one").stdout == HERON + "The bakery sells cardamom buns."
+    both = command.json("show", bank, "row-one", "heron.txt")
+    assert [one["text"] for one in both] == ["The bakery sells cardamom buns.", HERON]
     assert "absent" in command("show", bank, "absent", status=FAILED).stderr
+    assert "one document" in command("show", bank, "heron.txt", "row-one", "--span", 0, 1, status=FAILED).stderr
     assert "span" in command("show", bank, "heron.txt", "--span", 0, 10**6, status=FAILED).stderr
 
 

@@ -65,10 +65,13 @@ class ManyDocuments:
             text = self.texts.get(entry["document"])
             if text is None or entry["text_bytes"] != len(text) or entry["passages"] < 1:
                 wrong.append(f"{entry['document']} has {entry['text_bytes']} bytes of text")
-        for name in random.Random(seed).sample(names, min(sample, len(names))):
-            shown = command("show", bank, name).stdout
-            if shown != self.texts[name]:
-                wrong.append(f"{name} reads {shown[:80]!r}")
+        sampled = random.Random(seed).sample(names, min(sample, len(names)))
+        shown = command.json("show", bank, *sampled) if sampled else []
+        if [entry["document"] for entry in shown] != sampled:
+            wrong.append(f"asked for {sampled}, shown {[entry['document'] for entry in shown]}")
+        for entry in shown:
+            if entry["text"] != self.texts.get(entry["document"]):
+                wrong.append(f"{entry['document']} reads {entry['text'][:80]!r}")
         return wrong
 
 

@@ -8,16 +8,14 @@ namespace msa::cli {
 namespace {
 
 struct Options : CommonOptions {
-  std::string document;
+  std::vector<std::string> documents;
   std::vector<int64_t> span;
   bool passages = false;
 };
 
-Status Show(const Options& options) {
-  MSA_ASSIGN_OR_RETURN(const auto bank, Bank::Open(options.bank));
-  MSA_ASSIGN_OR_RETURN(const auto snapshot, options.OpenSnapshot(*bank));
-  MSA_ASSIGN_OR_RETURN(const DocumentInfo info, snapshot->FindDocument(options.document));
-  MSA_ASSIGN_OR_RETURN(const DocumentContent content, snapshot->ReadContent(info.version));
+Status ShowDocument(const Options& options, const Snapshot& snapshot, const std::string& document) {
+  MSA_ASSIGN_OR_RETURN(const DocumentInfo info, snapshot.FindDocument(document));
+  MSA_ASSIGN_OR_RETURN(const DocumentContent content, snapshot.ReadContent(info.version));
   std::string_view text = content.text;
   if (!options.span.empty()) {
     const int64_t begin = options.span[0];
@@ -51,14 +49,27 @@ Status Show(const Options& options) {
   return OkStatus();
 }
 
+Status Show(const Options& options) {
+  if (!options.span.empty() && options.documents.size() > 1) {
+    return InvalidArgument("--span takes one document, not " +
+                           std::to_string(options.documents.size()));
+  }
+  MSA_ASSIGN_OR_RETURN(const auto bank, Bank::Open(options.bank));
+  MSA_ASSIGN_OR_RETURN(const auto snapshot, options.OpenSnapshot(*bank));
+  for (const std::string& document : options.documents) {
+    MSA_RETURN_IF_ERROR(ShowDocument(options, *snapshot, document));
+  }
+  return OkStatus();
+}
+
 }  // namespace
 
 void DeclareShow(CLI::App& app, int* exit_status) {
   auto options = std::make_shared<Options>();
   CLI::App* command =
-      app.add_subcommand("show", "Print the kept text of a document, byte for byte");
+      app.add_subcommand("show", "Print the kept text of documents, byte for byte");
   options->AddBank(*command);
-  command->add_option("DOC", options->document, "Id, key, or a unique part of key or title")
+  command->add_option("DOC", options->documents, "Ids, keys, or a unique part of key or title")
       ->required();
   auto* span =
       command
