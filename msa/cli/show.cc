@@ -66,8 +66,7 @@ Status Show(const Options& options) {
 
 void DeclareShow(CLI::App& app, int* exit_status) {
   auto options = std::make_shared<Options>();
-  CLI::App* command =
-      app.add_subcommand("show", "Print the kept text of documents, byte for byte");
+  CLI::App* command = app.add_subcommand("show", "Print the kept text of documents, byte for byte");
   options->AddBank(*command);
   command->add_option("DOC", options->documents, "Ids, keys, or a unique part of key or title")
       ->required();
