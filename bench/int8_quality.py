@@ -15,7 +15,7 @@ import tempfile
 
 import zstandard
 
-from encode_decode import ROOT, default_model
+from paths import ROOT, default_model
 
 LEAST_COSINE = 0.995
 MOST_POINTS_LOST = 0.5
