@@ -2,14 +2,19 @@
 
 import json
 import os
+import pathlib
 import random
 import subprocess
+import sys
 
+import numpy as np
 import pytest
+import safetensors.numpy
 
 import model_files
 
 WORDS = "mill bridge tower garden clock harbour Turin Riga Oslo Lima Bern Cork".split()
+ROOT = pathlib.Path(__file__).resolve().parent.parent
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
 
 
@@ -34,7 +39,7 @@ def run_training(tmp_path_factory, msa):
     subprocess.run([msa, "train", "pack", "--out", pack, "--model", tiny.folder, "--passage-tokens", "64", "--corpus",
                     corpus, "--pairs", pairs, "--cut", "1", "--quiet"], check=True, env=ENVIRONMENT)
 
-    def run(name, **changes):
+    def run(name, start=None, **changes):
         phases = [{"name": "one", "steps": 3, "questions": 4, "warmup_steps": 1},
                   {"name": "two", "steps": 3, "questions": 4, "answer": 1, "warmup_steps": 1, "attach": 2}]
         config = {"model": str(tiny.folder), "chat_template": "llama3", "pack": str(pack), "output": str(folder / name),
@@ -42,7 +47,8 @@ def run_training(tmp_path_factory, msa):
                   "tower_rank": 2, "reader_rank": 2, "log_steps": 1, "check_steps": 0, "checkpoint_steps": 1,
                   "phases": phases} | changes
         (folder / f"{name}.json").write_text(json.dumps(config))
-        return folder / name, subprocess.run([msa, "train", "run", "--config", folder / f"{name}.json", "--json"],
+        begin = ["--start", start] if start else []
+        return folder / name, subprocess.run([msa, "train", "run", "--config", folder / f"{name}.json", "--json", *begin],
                                              env=ENVIRONMENT, text=True, capture_output=True)
 
     run.model = tiny.folder
@@ -67,13 +73,51 @@ def test_a_resumed_run_equals_an_unbroken_one(run_training, msa, tmp_path):
     assert (broken / "adapter.safetensors").read_bytes() == (whole / "adapter.safetensors").read_bytes()
     assert (whole / "curves.svg").read_text().startswith("<svg")
 
-    document = tmp_path / "a.txt"
+    assert_encodes(msa, run_training.model, whole / "adapter.safetensors", tmp_path)
+
+
+def assert_encodes(msa, model, adapter, folder):
+    document = folder / "a.txt"
     document.write_text("The mill of Turin was built in 1815. The clock of Riga came later.")
-    model = ["--model", run_training.model, "--chat-template", "llama3", "--adapter", whole / "adapter.safetensors"]
-    added = subprocess.run([msa, "add", tmp_path / "bank", document, "--json", "--passage-tokens", "64", *model],
-                           text=True, capture_output=True)
+    added = subprocess.run([msa, "add", folder / "bank", document, "--json", "--passage-tokens", "64", "--model", model,
+                            "--chat-template", "llama3", "--adapter", adapter], text=True, capture_output=True)
     assert added.returncode == 0, added.stderr
     assert json.loads(added.stdout)["encoded_passages"] >= 1
+
+
+def values(path):
+    """The adapter's tensors by name, 8-bit ones times their scales."""
+    stored = safetensors.numpy.load_file(path)
+    return {name: tensor * stored.get(f"{name}.scale", np.ones(1, np.float32)).reshape(-1, *[1] * (tensor.ndim - 1))
+            for name, tensor in stored.items() if not name.endswith(".scale")}
+
+
+def test_the_average_of_an_adapter_and_what_it_became(run_training, msa, tmp_path):
+    first, done = run_training("first")
+    assert done.returncode == 0, done.stderr
+    fast = [{"name": "fast", "steps": 3, "questions": 4, "warmup_steps": 1, "update_rate": 0.02}]
+    second, done = run_training("second", start=first / "adapter.safetensors", seed=2, reader_rank=3, phases=fast)
+    assert done.returncode == 0, done.stderr
+
+    def average(*adapters):
+        return subprocess.run([sys.executable, ROOT / "scripts/average_adapters.py", *adapters, "--share", "0.25", "--out",
+                               tmp_path / "mean.safetensors"], text=True, capture_output=True)
+
+    done = average(first / "adapter.safetensors", second / "adapter.safetensors")
+    assert done.returncode == 0, done.stderr
+    before, after = values(first / "adapter.safetensors"), values(second / "adapter.safetensors")
+    mean = values(tmp_path / "mean.safetensors")
+    assert mean.keys() == after.keys()
+    assert any(np.abs(after[name][: len(value)] - value).max() > 1e-3 for name, value in before.items())
+    for name, value in mean.items():
+        known = len(before[name])
+        expected = 0.75 * before[name] + 0.25 * after[name][:known]
+        assert np.abs(value[:known] - expected).max() <= np.abs(expected).max() / 200, name
+        added = after[name][known:] * (0.25 if name.endswith(".b") else 1)
+        assert np.allclose(value[known:], added, atol=1e-2 * np.abs(after[name]).max()), name
+    assert_encodes(msa, run_training.model, tmp_path / "mean.safetensors", tmp_path)
+    done = average(second / "adapter.safetensors", first / "adapter.safetensors")
+    assert done.returncode == 1 and "reader." in done.stderr
 
 
 def test_a_wrong_configuration_is_named(run_training):

@@ -1,0 +1,86 @@
+#!/usr/bin/env python3
+"""Averages two adapters, the second trained from the first: scripts/average_adapters.py FIRST SECOND --out FILE
+
+What training goes on to learn about its own text costs on text that it has not seen; half way between two ends of one
+path keeps most of the gain without the cost (docs/training.md, The adapter that ships). Every value is averaged, also
+`routing_weights` and `alpha`. The second adapter's ranks may be larger: of those that only it has, `b` is averaged with
+the zeros it began from and `a` is taken as it is. Values that are i8 in the second are i8 in the result, by row.
+Needs numpy and safetensors.
+"""
+
+import argparse
+import hashlib
+import json
+import pathlib
+import sys
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+
+def fail(message):
+    sys.exit(f"average_adapters: error: {message}")
+
+
+class AdapterFile:
+    def __init__(self, path):
+        self.sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+        with safetensors.safe_open(path, "np") as file:
+            self.metadata = file.metadata()
+            stored = {name: file.get_tensor(name) for name in file.keys()}
+        if (self.metadata or {}).get("format") != "msa-adapter":
+            fail(f"{path} is no adapter")
+        self.config = json.loads(self.metadata["config"])
+        self.is_i8 = {name: tensor.dtype == np.int8 for name, tensor in stored.items() if not name.endswith(".scale")}
+        self.values = {name: stored[name].astype(np.float32) for name in self.is_i8}
+        for name in self.values:
+            if self.is_i8[name]:
+                self.values[name] *= stored[f"{name}.scale"][:, None]
+
+
+def widen(name, first, second):
+    """`first` with the ranks that it lacks, as training began them."""
+    if first.shape == second.shape:
+        return first
+    if first.shape[1:] != second.shape[1:] or len(first) > len(second) or not name.endswith((".a", ".b")):
+        fail(f"{name} is {list(first.shape)} in the first adapter and {list(second.shape)} in the second")
+    added = second[len(first) :]
+    return np.concatenate([first, added if name.endswith(".a") else np.zeros_like(added)])
+
+
+def average(first, second, share):
+    if first.values.keys() != second.values.keys():
+        fail("the adapters have different tensors")
+    for key in ("backbone", "memory_layers", "routing_layers"):
+        if first.config[key] != second.config[key]:
+            fail(f"the adapters have different {key}")
+    tensors = {}
+    for name, value in second.values.items():
+        mean = (1 - share) * widen(name, first.values[name], value) + share * value
+        if second.is_i8[name]:
+            scale = np.abs(mean).max(axis=1) / 127
+            tensors[f"{name}.scale"] = scale.astype(np.float32)
+            mean = np.rint(mean / np.where(scale > 0, scale, 1)[:, None]).astype(np.int8)
+        tensors[name] = mean.astype(np.int8 if second.is_i8[name] else np.float32)
+    config = dict(second.config)
+    for key in ("routing_weights", "alpha"):
+        config[key] = [(1 - share) * a + share * b for a, b in zip(first.config[key], second.config[key])]
+    config["training"] = dict(config.get("training", {}))
+    config["training"]["averaged"] = [{"sha256": first.sha256, "share": 1 - share}, {"sha256": second.sha256, "share": share}]
+    return tensors, second.metadata | {"config": json.dumps(config, separators=(",", ":"))}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("first", metavar="FIRST", type=pathlib.Path)
+    parser.add_argument("second", metavar="SECOND", type=pathlib.Path)
+    parser.add_argument("--share", type=float, default=0.5, help="of the second, 0 to 1")
+    parser.add_argument("--out", required=True, type=pathlib.Path)
+    args = parser.parse_args()
+    tensors, metadata = average(AdapterFile(args.first), AdapterFile(args.second), args.share)
+    safetensors.numpy.save_file(tensors, args.out, metadata)
+
+
+if __name__ == "__main__":
+    main()
