@@ -532,6 +532,33 @@ def test_another_model_is_refused_with_the_right_one_named(command, bank, files,
         assert "another model" in run.stderr and "--model" in run.stderr and ".gguf" in run.stderr
 
 
+def test_migrate_moves_a_bank_to_another_shape(command, files, tiny_model, tmp_path):
+    bank = tmp_path / "bank"
+    command("add", bank, files / "heron.txt", files / "lighthouse.md", "--adapter", "none")
+    before = command.json("info", bank)[0]
+    run = command("migrate", bank, "--model", tiny_model, status=FAILED)
+    assert "another vocabulary" in run.stderr
+    assert command.json("info", bank)[0]["encodings"] == before["encodings"]
+
+    shape = ("--adapter", "none", "--chunk-tokens", "16", "--memory-layers", "28,29", "--latent-dtype", "f16")
+    [moved] = command.json("migrate", bank, *shape)
+    assert moved["moved"] and moved["from"] == before["encodings"][0]["fingerprint"] != moved["to"]
+    assert (moved["encoded_passages"], moved["unencoded_passages"]) == (before["passages"], 0)
+    [after] = command.json("info", bank)
+    [encoding] = after["encodings"]
+    assert encoding["fingerprint"] == moved["to"] and encoding["latents"] > before["encodings"][0]["latents"]
+    assert (encoding["config"]["chunk_tokens"], encoding["config"]["memory_layers"]) == (16, [28, 29])
+    assert after["revision"] == before["revision"] and not encoding["pending"]
+    assert command.json("search", bank, "heron", "--heads", "latent", "--adapter", "none")[0]["results"]
+    assert command.json("audit", bank)[0]["revisions"] == 1
+    [again] = command.json("migrate", bank, *shape)
+    assert not again["moved"] and again["encoded_passages"] == 0
+    assert "already" in command("migrate", bank, *shape).stdout
+    # Documents that come later take the new shape.
+    assert command.json("add", bank, files / "volcano.html", "--adapter", "none")[0]["unencoded_passages"] == 0
+    assert len(command.json("info", bank)[0]["encodings"]) == 1
+
+
 def test_an_unknown_chat_template_asks_for_its_family(command, files, tiny_model, tmp_path):
     bank = tmp_path / "bank"
     command("add", bank, files / "heron.txt", "--model", tiny_model)

@@ -5,6 +5,8 @@
 #include <set>
 
 #include "msa/bank/audit.h"
+#include "msa/bank/latent_catalog.h"
+#include "msa/bank/migration.h"
 #include "msa/bank/revision_totals.h"
 
 namespace msa {
@@ -230,6 +232,22 @@ Status VerifyRevisions(Catalog& catalog, const CatalogState& state, const Verifi
   }
 }
 
+// A bank that has moved to another encoding has the one that its chain named last.
+Status VerifyMigrations(Catalog& catalog, const VerifiedChain& chain) {
+  const ChainEntry* last = nullptr;
+  for (const ChainEntry& entry : chain.entries) {
+    if (entry.operation == ChainOperation::kMigrate) last = &entry;
+  }
+  if (last == nullptr) return OkStatus();
+  MSA_ASSIGN_OR_RETURN(const EncodingId pending, ReadPendingMigration(catalog));
+  MSA_ASSIGN_OR_RETURN(const auto encodings, ReadEncodings(catalog));
+  const bool is_there = std::ranges::any_of(encodings, [&](const EncodingInfo& encoding) {
+    return encoding.id != pending && CommitToEncoding(encoding.fingerprint) == last->commitment;
+  });
+  if (is_there) return OkStatus();
+  return DataLoss("catalog: the encoding that " + Describe(*last) + " moved to is missing");
+}
+
 }  // namespace
 
 Result<VerifiedChain> VerifyChain(Catalog& catalog, const Head& head) {
@@ -270,7 +288,8 @@ Result<VerifiedChain> VerifyChain(Catalog& catalog, const Head& head) {
 Status VerifyRows(Catalog& catalog, const CatalogState& state, const BankId& bank,
                   const VerifiedChain& chain) {
   MSA_RETURN_IF_ERROR(VerifyVersions(catalog, state, bank, chain));
-  return VerifyRevisions(catalog, state, chain);
+  MSA_RETURN_IF_ERROR(VerifyRevisions(catalog, state, chain));
+  return VerifyMigrations(catalog, chain);
 }
 
 }  // namespace msa

@@ -153,6 +153,7 @@ struct AuditReport {
 
 struct EncodingStats {
   EncodingInfo info;
+  bool is_pending = false;       // a migration is making it: nothing answers with it yet
   int64_t encoded_passages = 0;  // visible ones with latents
   int64_t latents = 0;
 };
@@ -169,6 +170,7 @@ class Snapshot {
   // request.
   virtual Status CheckErasures() const = 0;
   virtual Result<BankStats> Stats() const = 0;
+  // A pending one first, the one that answers last.
   virtual Result<std::vector<EncodingStats>> Encodings() const = 0;
 
   // In order of addition; on_document returns false to stop.
@@ -315,6 +317,15 @@ class BankWriter {
   virtual Status AddLatents(EncodingId encoding, VersionId version, int64_t first_passage,
                             const LatentBlock& block) = 0;
   virtual Status CommitLatents() = 0;
+
+  // Begins to move the bank to an encoding, or goes on with it: it is pending until
+  // FinishMigration, and what another migration has made goes. Of a bank without an encoding it is
+  // the first, and of one that has it already there is nothing to finish. kFailedPrecondition: as
+  // OpenEncoding, or documents or latents wait.
+  virtual Result<EncodingId> BeginMigration(const EncodingInfo& encoding) = 0;
+  // The pending encoding answers from here on, and the latents of all others go, of every revision:
+  // one commit, which the chain names. No revision: what documents say is as it was.
+  virtual Status FinishMigration() = 0;
 };
 
 // Of one writer.

@@ -95,6 +95,7 @@ class History {
     if (choice < 78) return Revert();
     if (choice < 82) return Erase();
     if (choice < 90) return Encode();
+    if (choice < 91) return Migrate();
     if (choice < 94) return GiveUp();
     if (choice < 97) return LosePowerAndOpen();
     ASSERT_OK(bank_->Audit());
@@ -111,6 +112,18 @@ class History {
     auto bank = Bank::Open(path_);
     ASSERT_OK(bank);
     bank_ = *std::move(bank);
+    ReadEncoding();
+  }
+
+  // The one that answers, which a migration that power stopped may or may not have changed.
+  void ReadEncoding() {
+    const auto snapshot = bank_->Latest();
+    ASSERT_OK(snapshot);
+    const auto encodings = (*snapshot)->Encodings();
+    ASSERT_OK(encodings);
+    if (encodings->empty()) return;
+    encoding_ = encodings->back().info.id;
+    fingerprint_ = encodings->back().info.fingerprint;
   }
 
   // The machine stops here and starts again.
@@ -152,7 +165,7 @@ class History {
     auto writer = Writer::Start(core_, {.author = "", .readmit = Random(4) == 0}, kSmallSeal);
     if (!Did(writer.status())) return false;
     writer_ = *std::move(writer);
-    const auto encoding = writer_->OpenEncoding({{}, "feed", "{}", kLayout});
+    const auto encoding = writer_->OpenEncoding({{}, fingerprint_, "{}", kLayout});
     if (!Did(encoding.status())) return false;
     encoding_ = *encoding;
     return true;
@@ -248,23 +261,45 @@ class History {
     EXPECT_THAT(done->waits_for, testing::IsEmpty());
   }
 
-  // Gives latents to some passages that lack them.
+  // Gives latents to passages that lack them, to all or some; false if power went.
+  bool EncodeMissing(EncodingId encoding, bool all) {
+    const auto snapshot = bank_->Latest();
+    EXPECT_TRUE(snapshot.ok()) << snapshot.status();
+    const auto missing = (*snapshot)->FindUnencoded(encoding);
+    EXPECT_TRUE(missing.ok()) << missing.status();
+    for (const auto& m : *missing) {
+      if (!all && Random(3) == 0) continue;
+      const auto content = (*snapshot)->ReadContent(m.version);
+      EXPECT_TRUE(content.ok()) << content.status();
+      for (int64_t p = m.first_passage; p < m.first_passage + (all ? m.num_passages : 1); ++p) {
+        const int32_t token = content->tokens[static_cast<size_t>(p)].front();
+        if (!Did(writer_->AddLatents(encoding, m.version, p, LatentsOf(token)))) return false;
+      }
+    }
+    return Did(writer_->CommitLatents());
+  }
+
   void Encode() {
     if (!HasWriter()) return;
     if (writer_->pending_documents() > 0) return Commit();
-    const auto snapshot = bank_->Latest();
-    ASSERT_OK(snapshot);
-    const auto missing = (*snapshot)->FindUnencoded(encoding_);
-    ASSERT_OK(missing);
-    for (const auto& m : *missing) {
-      if (Random(3) == 0) continue;
-      const auto content = (*snapshot)->ReadContent(m.version);
-      ASSERT_OK(content);
-      const int32_t token = content->tokens[static_cast<size_t>(m.first_passage)].front();
-      if (!Did(writer_->AddLatents(encoding_, m.version, m.first_passage, LatentsOf(token))))
-        return;
-    }
+    if (!EncodeMissing(encoding_, false)) return;
+    ExpectEqual(model_.revisions.size() - 1);
+  }
+
+  void Migrate() {
+    if (!HasWriter()) return;
+    if (writer_->pending_documents() > 0) return Commit();
     if (!Did(writer_->CommitLatents())) return;
+    const std::string target = "feed" + std::to_string(Random(3));
+    const auto pending = writer_->BeginMigration({{}, target, "{}", kLayout});
+    if (!Did(pending.status())) return;
+    ReadEncoding();
+    EXPECT_EQ(*pending == encoding_, target == fingerprint_);
+    if (!EncodeMissing(*pending, true)) return;
+    if (Random(3) == 0) return;  // goes on another time, or not at all
+    if (!Did(writer_->FinishMigration())) return;
+    ReadEncoding();
+    EXPECT_EQ(fingerprint_, target);
     ExpectEqual(model_.revisions.size() - 1);
   }
 
@@ -318,6 +353,7 @@ class History {
   std::unique_ptr<Bank> bank_;      // what reads
   std::unique_ptr<BankWriter> writer_;
   EncodingId encoding_;
+  std::string fingerprint_ = "feed0";
   Model model_;
   State pending_;  // of the revision in the making
   std::set<std::string> pending_readmitted_;

@@ -3,6 +3,7 @@
 
 #include "msa/bank/latent_catalog.h"
 #include "msa/bank/latent_reader.h"
+#include "msa/bank/migration.h"
 #include "msa/bank/snapshot.h"
 
 namespace msa {
@@ -146,17 +147,20 @@ Result<std::vector<EncodingStats>> BankSnapshot::Encodings() const {
   MSA_ASSIGN_OR_RETURN(const auto visible, All());
   const std::lock_guard lock(core_->catalog_mutex);
   MSA_ASSIGN_OR_RETURN(auto infos, ReadEncodings(*core_->catalog));
+  MSA_ASSIGN_OR_RETURN(const EncodingId pending, ReadPendingMigration(*core_->catalog));
   std::vector<EncodingStats> all;
   for (EncodingInfo& info : infos) {
     MSA_ASSIGN_OR_RETURN(const auto places, ReadPlaces(*core_->catalog, info.id));
     EncodingStats& stats = all.emplace_back();
     stats.info = std::move(info);
+    stats.is_pending = stats.info.id == pending;
     for (const LatentPlace& place : places) {
       if (!visible->Find(place.version)) continue;
       stats.encoded_passages += place.num_passages();
       stats.latents += place.num_chunks;
     }
   }
+  std::ranges::stable_partition(all, &EncodingStats::is_pending);
   return all;
 }
 

@@ -5,7 +5,9 @@
 #include <set>
 
 #include "msa/bank/bytes.h"
+#include "msa/bank/latent_catalog.h"
 #include "msa/bank/latent_reuse.h"
+#include "msa/bank/migration.h"
 #include "msa/bank/pending_erasure.h"
 
 namespace msa {
@@ -233,6 +235,46 @@ Status Writer::CommitLatents() {
   }
   MSA_RETURN_IF_ERROR(Keep(latents_.Finish()));
   return Keep(transaction_->Commit());
+}
+
+Result<EncodingId> Writer::OpenPending(const EncodingInfo& encoding) {
+  Catalog& catalog = transaction_->catalog();
+  MSA_ASSIGN_OR_RETURN(const EncodingId pending, ReadPendingMigration(catalog));
+  MSA_ASSIGN_OR_RETURN(const auto known, ReadEncodings(catalog));
+  MSA_ASSIGN_OR_RETURN(const LatentWriter::OpenedEncoding opened, latents_.OpenEncoding(encoding));
+  const bool replaces = pending.valid() && pending != opened.id;
+  if (replaces) {
+    MSA_RETURN_IF_ERROR(transaction_->Begin());
+    MSA_RETURN_IF_ERROR(DropEncoding(*transaction_, pending));
+    MSA_RETURN_IF_ERROR(WritePendingMigration(catalog, {}));
+  }
+  if (opened.is_new && !known.empty()) {
+    MSA_RETURN_IF_ERROR(WritePendingMigration(catalog, opened.id));
+  }
+  if (transaction_->is_open()) MSA_RETURN_IF_ERROR(transaction_->Commit());
+  return opened.id;
+}
+
+Result<EncodingId> Writer::BeginMigration(const EncodingInfo& encoding) {
+  MSA_RETURN_IF_ERROR(failed_);
+  if (pending_documents() > 0 || latents_.has_pending()) {
+    return FailedPrecondition("commit what was added before moving to another encoding");
+  }
+  latents_.CloseTails();
+  auto opened = OpenPending(encoding);
+  // Other shapes under the same fingerprint: refused before anything was written.
+  if (opened.status().code() == StatusCode::kFailedPrecondition) return opened.status();
+  MSA_RETURN_IF_ERROR(Keep(opened.status()));
+  return opened;
+}
+
+Status Writer::FinishMigration() {
+  MSA_RETURN_IF_ERROR(failed_);
+  if (pending_documents() > 0 || latents_.has_pending()) {
+    return FailedPrecondition("commit what was added before moving to another encoding");
+  }
+  latents_.CloseTails();
+  return Keep(SwitchToPending(*transaction_));
 }
 
 }  // namespace msa

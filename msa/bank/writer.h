@@ -37,6 +37,8 @@ class Writer final : public BankWriter {
   Status AddLatents(EncodingId encoding, VersionId version, int64_t first_passage,
                     const LatentBlock& block) override;
   Status CommitLatents() override;
+  Result<EncodingId> BeginMigration(const EncodingInfo& encoding) override;
+  Status FinishMigration() override;
 
  private:
   Writer(std::unique_ptr<WriteTransaction> transaction, WriteOptions options, int64_t seal_bytes)
@@ -50,6 +52,7 @@ class Writer final : public BankWriter {
   Certificate Describe() const;
   // The documents that a request means, ascending.
   Result<std::vector<DocId>> FindToErase(const EraseRequest& request);
+  Result<EncodingId> OpenPending(const EncodingInfo& encoding);
 
   // Remembers a failure that may have left half of an operation in the transaction: from then on
   // every call returns it, and nothing more is committed.

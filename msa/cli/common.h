@@ -110,6 +110,7 @@ void DeclareDiff(CLI::App& app, int* exit_status);
 void DeclareRevert(CLI::App& app, int* exit_status);
 void DeclareAudit(CLI::App& app, int* exit_status);
 void DeclareEncode(CLI::App& app, int* exit_status);
+void DeclareMigrate(CLI::App& app, int* exit_status);
 void DeclareSearch(CLI::App& app, int* exit_status);
 void DeclareAsk(CLI::App& app, int* exit_status);
 void DeclareChat(CLI::App& app, int* exit_status);

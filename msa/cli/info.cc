@@ -11,6 +11,7 @@ using Json = nlohmann::ordered_json;
 Json Describe(const EncodingStats& encoding, const BankStats& stats) {
   const LatentLayout& layout = encoding.info.layout;
   Json json = {{"fingerprint", encoding.info.fingerprint},
+               {"pending", encoding.is_pending},
                {"encoded_passages", encoding.encoded_passages},
                {"unencoded_passages", stats.passages - encoding.encoded_passages},
                {"latents", encoding.latents},
@@ -65,8 +66,9 @@ void Print(const Json& info) {
     std::printf("  %-9s %s\n", kind.c_str(), Bytes(bytes).c_str());
   }
   for (const Json& encoding : info["encodings"]) {
-    std::printf("encoding %s: %s latents, %s of keys, %s of latents, %s passages without\n",
+    std::printf("encoding %s%s: %s latents, %s of keys, %s of latents, %s passages without\n",
                 encoding["fingerprint"].get<std::string>().substr(0, 12).c_str(),
+                encoding["pending"] ? " (a migration is making it)" : "",
                 encoding["latents"].dump().c_str(), Bytes(encoding["key_bytes"]).c_str(),
                 Bytes(encoding["latent_bytes"]).c_str(),
                 encoding["unencoded_passages"].dump().c_str());

@@ -25,6 +25,7 @@ int main(int argc, char** argv) {
   DeclareErase(app, &exit_status);
   DeclareVerifyErased(app, &exit_status);
   DeclareEncode(app, &exit_status);
+  DeclareMigrate(app, &exit_status);
   DeclareSearch(app, &exit_status);
   DeclareAsk(app, &exit_status);
   DeclareChat(app, &exit_status);

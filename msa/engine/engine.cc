@@ -23,7 +23,8 @@ Status AnotherModel(const std::string& bank_path, const EncodingStats& encoding,
                               (adapter.empty() ? "none" : adapter);
   return FailedPrecondition(bank_path + " was made with another model or adapter (fingerprint " +
                             encoding.info.fingerprint.substr(0, 12) + ") than " + model_path +
-                            " (" + detail + "); give" + options + ", or add to a new bank");
+                            " (" + detail + "); give" + options +
+                            ", or move the bank to this one: msa migrate " + bank_path);
 }
 
 // As EngineOptions::adapter_path says; empty: none.
@@ -72,10 +73,15 @@ Result<std::unique_ptr<Engine>> Engine::OpenOrCreate(const std::string& bank_pat
   return std::unique_ptr<Engine>(new Engine(std::move(bank).value(), std::move(options)));
 }
 
+Result<std::vector<EncodingStats>> Engine::GivenEncodings() {
+  if (migrates_) return std::vector<EncodingStats>();
+  MSA_ASSIGN_OR_RETURN(const auto snapshot, bank_->Latest());
+  return snapshot->Encodings();
+}
+
 Result<std::string> Engine::AdapterPath() {
   if (!adapter_path_) {
-    MSA_ASSIGN_OR_RETURN(const auto snapshot, bank_->Latest());
-    MSA_ASSIGN_OR_RETURN(const auto encodings, snapshot->Encodings());
+    MSA_ASSIGN_OR_RETURN(const auto encodings, GivenEncodings());
     adapter_path_ = ChooseAdapter(options_, encodings);
   }
   return *adapter_path_;
@@ -90,8 +96,10 @@ Result<MemoryModel*> Engine::Model() {
   MemoryConfig memory = options_.memory;
   memory.passage_tokens = bank_->options().passage_tokens;
   memory.chunk_tokens = bank_->options().chunk_tokens;
-  MSA_ASSIGN_OR_RETURN(const auto snapshot, bank_->Latest());
-  MSA_ASSIGN_OR_RETURN(const auto encodings, snapshot->Encodings());
+  if (migrates_) {
+    MSA_ASSIGN_OR_RETURN(memory.chunk_tokens, ChooseChunkTokens(options_));
+  }
+  MSA_ASSIGN_OR_RETURN(const auto encodings, GivenEncodings());
   if (!encodings.empty()) {
     MSA_ASSIGN_OR_RETURN(memory, MemoryConfig::FromJson(encodings.back().info.config_json));
   }
@@ -139,7 +147,9 @@ Result<EncodingId> Engine::FindEncoding(const Snapshot& snapshot) {
   }
   MSA_ASSIGN_OR_RETURN(const MemoryModel* model, Model());
   for (const EncodingStats& encoding : encodings) {
-    if (encoding.info.fingerprint == model->fingerprint()) return encoding.info.id;
+    if (!encoding.is_pending && encoding.info.fingerprint == model->fingerprint()) {
+      return encoding.info.id;
+    }
   }
   return AnotherModel(bank_->path(), encodings.back(), options_.model_path,
                       "fingerprint " + model->fingerprint().substr(0, 12));

@@ -90,6 +90,13 @@ struct EncodeReport {
   double seconds = 0;
 };
 
+struct MigrateReport {
+  std::string from;  // fingerprints; empty: the bank had no latents
+  std::string to;
+  EncodeReport encode;
+  bool moved = false;  // false: stopped on the way, or there was nothing to do
+};
+
 // --- search ---
 
 enum class Heads { kFused, kLexical, kLatent };
@@ -197,6 +204,13 @@ class Engine {
   Result<RemoveReport> Remove(const std::vector<std::string>& documents, const LabelFilter& where);
   // Computes the latents that are missing.
   Result<EncodeReport> Encode();
+  // Moves the bank to the model, adapter and shapes of the options, whatever its latents were made
+  // with: those of the latest revision are computed anew beside the old ones, which answer until
+  // then and go in the commit that puts the new in their place. Passages of older revisions are
+  // found by their words from then on. Goes on where it was stopped; documents can be added in
+  // between with the old model. kFailedPrecondition: the model cuts text into other tokens than the
+  // bank's.
+  Result<MigrateReport> Migrate();
 
   // Goes back to a revision, by a new one.
   Result<RevisionId> Revert(RevisionId revision);
@@ -230,6 +244,10 @@ class Engine {
   // The encoding of the loaded model; kFailedPrecondition if the bank has others only.
   Result<EncodingId> FindEncoding(const Snapshot& snapshot);
   Result<EncodingInfo> DescribeEncoding();
+  // What the bank says of how its latents were made; nothing while it is moved to another encoding.
+  Result<std::vector<EncodingStats>> GivenEncodings();
+  // The model's tokens of the bank's first passage are those that the bank keeps.
+  Status CheckVocabulary(const Snapshot& snapshot);
   Result<std::unique_ptr<BankWriter>> StartWrite();
   // The message of a revision, "add" if the options give none.
   std::string Message(std::string_view what) const;
@@ -258,6 +276,7 @@ class Engine {
 
   std::unique_ptr<Bank> bank_;
   EngineOptions options_;
+  bool migrates_ = false;
   std::optional<std::string> adapter_path_;  // what AdapterPath found
   std::unique_ptr<MemoryModel> model_;
   std::unique_ptr<ThreadPool> pool_;  // of the routing kernel

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <filesystem>
 #include <fstream>
@@ -269,6 +270,55 @@ TEST_F(EngineTest, EmptyBankSaysWhatToDo) {
   const auto found = (*engine)->Search("tea", {});
   EXPECT_EQ(found.status().code(), StatusCode::kFailedPrecondition);
   EXPECT_THAT(found.status().message(), testing::HasSubstr("msa add"));
+}
+
+TEST_F(EngineTest, MigratesToAnotherAdapter) {
+  const auto before = MakeBank(/*encode=*/true, With("none"));
+  const auto opened = Engine::Open(BankPath(), With(WriteAdapter()));
+  ASSERT_TRUE(opened.ok());
+  Engine& engine = **opened;
+  const SearchOptions latent{.heads = Heads::kLatent};
+  const auto refused = engine.Search("green tea", latent);
+  EXPECT_EQ(refused.status().code(), StatusCode::kFailedPrecondition);
+  EXPECT_THAT(refused.status().message(), testing::HasSubstr("msa migrate"));
+
+  const auto report = engine.Migrate();
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_TRUE(report->moved);
+  EXPECT_NE(report->from, report->to);
+  EXPECT_EQ(report->encode.passages, 3);
+  const auto found = engine.Search("green tea", latent);
+  ASSERT_TRUE(found.ok()) << found.status();
+  EXPECT_EQ(found->results.size(), 3u);
+  EXPECT_EQ(found->unencoded_passages, 0);
+  // Who has the old model open is told.
+  EXPECT_EQ(before->Search("green tea", latent).status().code(), StatusCode::kFailedPrecondition);
+  const auto again = engine.Migrate();
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_FALSE(again->moved);
+  EXPECT_EQ(again->encode.passages, 0);
+}
+
+TEST_F(EngineTest, AMigrationThatWasStoppedGoesOn) {
+  const auto before = MakeBank(/*encode=*/true, With("none"));
+  const std::string adapter = WriteAdapter();
+  std::atomic<bool> cancelled = true;
+  EngineOptions options = With(adapter);
+  options.cancelled = &cancelled;
+  const auto stopped = (*Engine::Open(BankPath(), options))->Migrate();
+  ASSERT_TRUE(stopped.ok()) << stopped.status();
+  EXPECT_FALSE(stopped->moved);
+  EXPECT_EQ(stopped->encode.left_passages, 3);
+  // The old encoding answers and takes documents meanwhile.
+  Write("new.txt", "A compass points north.");
+  const auto added = before->Add({Docs()}, {});
+  ASSERT_TRUE(added.ok()) << added.status();
+  EXPECT_EQ(added->unencoded_passages, 0);
+  EXPECT_TRUE(before->Search("compass", {.heads = Heads::kLatent}).ok());
+  const auto report = (*Engine::Open(BankPath(), With(adapter)))->Migrate();
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_TRUE(report->moved);
+  EXPECT_EQ(report->encode.passages, 4);
 }
 
 TEST_F(EngineTest, OnlyChangedPassagesAreEncoded) {

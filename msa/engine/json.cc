@@ -134,6 +134,14 @@ Json ToJson(const EncodeReport& report) {
           {"cancelled", report.cancelled},       {"seconds", report.seconds}};
 }
 
+Json ToJson(const MigrateReport& report) {
+  Json json = {{"from", report.from.empty() ? Json() : Json(report.from)},
+               {"to", report.to},
+               {"moved", report.moved}};
+  json.update(ToJson(report.encode));
+  return json;
+}
+
 Json ToJson(const DocumentInfo& document) {
   return {{"id", document.id.value},
           {"document", document.key},

@@ -20,6 +20,7 @@ nlohmann::ordered_json ToJson(const EraseReport& report);
 nlohmann::ordered_json ToJson(const AuditReport& report);
 nlohmann::ordered_json ToJson(const ErasureProof& proof);
 nlohmann::ordered_json ToJson(const EncodeReport& report);
+nlohmann::ordered_json ToJson(const MigrateReport& report);
 nlohmann::ordered_json ToJson(const DocumentInfo& document);
 
 // "2026-11-25T20:00:00Z"
