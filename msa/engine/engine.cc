@@ -74,7 +74,7 @@ Result<std::unique_ptr<Engine>> Engine::OpenOrCreate(const std::string& bank_pat
 }
 
 Result<std::vector<EncodingStats>> Engine::GivenEncodings() {
-  if (migrates_) return std::vector<EncodingStats>();
+  if (loads_anew_) return std::vector<EncodingStats>();
   MSA_ASSIGN_OR_RETURN(const auto snapshot, bank_->Latest());
   return snapshot->Encodings();
 }
@@ -96,7 +96,7 @@ Result<MemoryModel*> Engine::Model() {
   MemoryConfig memory = options_.memory;
   memory.passage_tokens = bank_->options().passage_tokens;
   memory.chunk_tokens = bank_->options().chunk_tokens;
-  if (migrates_) {
+  if (loads_anew_) {
     MSA_ASSIGN_OR_RETURN(memory.chunk_tokens, ChooseChunkTokens(options_));
   }
   MSA_ASSIGN_OR_RETURN(const auto encodings, GivenEncodings());

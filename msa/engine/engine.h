@@ -244,7 +244,7 @@ class Engine {
   // The encoding of the loaded model; kFailedPrecondition if the bank has others only.
   Result<EncodingId> FindEncoding(const Snapshot& snapshot);
   Result<EncodingInfo> DescribeEncoding();
-  // What the bank says of how its latents were made; nothing while it is moved to another encoding.
+  // What the bank says of how its latents were made, unless the options alone count.
   Result<std::vector<EncodingStats>> GivenEncodings();
   // The model's tokens of the bank's first passage are those that the bank keeps.
   Status CheckVocabulary(const Snapshot& snapshot);
@@ -276,7 +276,7 @@ class Engine {
 
   std::unique_ptr<Bank> bank_;
   EngineOptions options_;
-  bool migrates_ = false;
+  bool loads_anew_ = false;                  // the model, as the options say, whatever the bank's
   std::optional<std::string> adapter_path_;  // what AdapterPath found
   std::unique_ptr<MemoryModel> model_;
   std::unique_ptr<ThreadPool> pool_;  // of the routing kernel

@@ -31,9 +31,11 @@ Result<MigrateReport> Engine::Migrate() {
   if (!encodings.empty()) report.from = encodings.back().info.fingerprint;
   model_.reset();
   adapter_path_.reset();
-  migrates_ = true;
-  MSA_ASSIGN_OR_RETURN(const MemoryModel* model, Model());
-  report.to = model->fingerprint();
+  loads_anew_ = true;
+  const auto model = Model();
+  loads_anew_ = false;
+  if (!model.ok()) return model.status();
+  report.to = (*model)->fingerprint();
   MSA_RETURN_IF_ERROR(CheckVocabulary(*before));
   MSA_ASSIGN_OR_RETURN(const EncodingInfo target, DescribeEncoding());
   MSA_ASSIGN_OR_RETURN(auto writer, StartWrite());
@@ -42,7 +44,6 @@ Result<MigrateReport> Engine::Migrate() {
   if (report.encode.left_passages > 0) return report;
   MSA_RETURN_IF_ERROR(writer->FinishMigration());
   report.moved = report.from != report.to;
-  migrates_ = false;
   return report;
 }
 
