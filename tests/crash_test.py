@@ -30,15 +30,24 @@ def test_kill_at_any_moment_of_add_leaves_a_whole_bank(msa, many_documents, tiny
 
     killed = 0
     committed = 0
+    left_seconds = 0.0
     for round_ in range(ROUNDS):
-        if round_ % ROUNDS_A_BANK == 0:
-            shutil.rmtree(bank)
+        if round_ % ROUNDS_A_BANK == 0 or left_seconds < whole_seconds / 10:
+            shutil.rmtree(bank, ignore_errors=True)
             committed = 0
-        moment = rng.uniform(0, whole_seconds)
+            left_seconds = whole_seconds
+        moment = rng.uniform(0, left_seconds)
+        start = time.monotonic()
         process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(moment)
-        process.send_signal(signal.SIGKILL)
-        killed += process.wait() == -signal.SIGKILL
+        try:
+            process.wait(timeout=moment)
+            if committed == 0:  # the machine is less busy than it was
+                whole_seconds = time.monotonic() - start
+            left_seconds = 0.0
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            killed += process.wait() == -signal.SIGKILL
+            left_seconds -= moment
 
         where = f"seed {SEED}, round {round_}, killed after {moment:.3f} s"
         info = subprocess.run([msa, "info", bank, "--json"], capture_output=True, text=True)
