@@ -532,6 +532,32 @@ def test_another_model_is_refused_with_the_right_one_named(command, bank, files,
         assert "another model" in run.stderr and "--model" in run.stderr and ".gguf" in run.stderr
 
 
+def test_export_is_what_add_reads(command, bank, tmp_path):
+    exported = command("export", bank).stdout
+    rows = [json.loads(line) for line in exported.splitlines()]
+    documents = command.json("list", bank)
+    keys = [document["document"] for document in documents]
+    assert [row["id"] for row in rows] == keys and "row-one" in keys
+    assert [row["source"]["sha256"] for row in rows] == [document["sha256"] for document in documents]
+    file, again = tmp_path / "all.jsonl", tmp_path / "again"
+    file.write_text(exported)
+    command("add", again, file, "--no-encode")
+    for before, after in zip(command.json("show", bank, *keys), command.json("show", again, *keys), strict=True):
+        same = ("document", "title", "text", "labels", "passage_spans")
+        assert [before[name] for name in same] == [after[name] for name in same]
+    labelled = next(document for document in documents if document["labels"])
+    name, value = next(iter(labelled["labels"].items()))
+    chosen = command.json("export", bank, "--where", f"{name}={value}")
+    assert labelled["document"] in [row["id"] for row in chosen] and len(chosen) < len(keys)
+
+    pack = next((again / "packs").iterdir())
+    content = bytearray(pack.read_bytes())
+    content[-9] ^= 1  # of the last document's text
+    pack.write_bytes(content)
+    run = command("export", again, status=PARTLY)
+    assert [json.loads(line)["id"] for line in run.stdout.splitlines()] == keys[:-1] and keys[-1] in run.stderr
+
+
 def test_migrate_moves_a_bank_to_another_shape(command, files, tiny_model, tmp_path):
     bank = tmp_path / "bank"
     command("add", bank, files / "heron.txt", files / "lighthouse.md", "--adapter", "none")

@@ -116,6 +116,7 @@ void DeclareAsk(CLI::App& app, int* exit_status);
 void DeclareChat(CLI::App& app, int* exit_status);
 void DeclareList(CLI::App& app, int* exit_status);
 void DeclareShow(CLI::App& app, int* exit_status);
+void DeclareExport(CLI::App& app, int* exit_status);
 void DeclareInfo(CLI::App& app, int* exit_status);
 void DeclareTrain(CLI::App& app, int* exit_status);
 void DeclareTrainRun(CLI::App& train, int* exit_status);  // `msa train run`

@@ -31,6 +31,7 @@ int main(int argc, char** argv) {
   DeclareChat(app, &exit_status);
   DeclareList(app, &exit_status);
   DeclareShow(app, &exit_status);
+  DeclareExport(app, &exit_status);
   DeclareInfo(app, &exit_status);
   DeclareTrain(app, &exit_status);
   DeclareEval(app, &exit_status);
