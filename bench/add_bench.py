@@ -20,8 +20,8 @@ import tempfile
 import time
 
 import tiny_model
+from paths import ROOT
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
 MSA = os.environ.get("MSA_BIN", ROOT / "build/release/bin") / pathlib.Path("msa")
 
 

@@ -1,7 +1,6 @@
 """Where benchmarks find the source tree and the default model."""
 
 import importlib.util
-import os
 import pathlib
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent

@@ -20,7 +20,8 @@ import time
 import faiss
 import numpy as np
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+from paths import ROOT
+
 K = 16
 CHUNKS_PER_PASSAGE = 4  # as bench/route_bench.cc
 EVICT_BYTES = 256 << 20

@@ -14,7 +14,8 @@ import sys
 import numpy as np
 import zstandard
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+from paths import ROOT
+
 sys.path.insert(0, str(ROOT / "tests"))
 
 import tokenizer_models  # noqa: E402
