@@ -203,6 +203,23 @@ Result<Catalog> Catalog::Open(const std::string& path, Access access) {
   return catalog;
 }
 
+Result<std::optional<std::string>> Catalog::ReadSetting(std::string_view name) {
+  MSA_ASSIGN_OR_RETURN(Statement row, db_.Prepare("SELECT value FROM settings WHERE name = ?1"));
+  MSA_ASSIGN_OR_RETURN(const bool there, row.Bind(name).Step());
+  return there ? std::optional(std::string(row.Text(0))) : std::nullopt;
+}
+
+Status Catalog::WriteSetting(std::string_view name, std::string_view value) {
+  MSA_ASSIGN_OR_RETURN(Statement insert,
+                       db_.Prepare("INSERT OR REPLACE INTO settings VALUES(?1, ?2)"));
+  return insert.Bind(name, value).Run();
+}
+
+Status Catalog::RemoveSetting(std::string_view name) {
+  MSA_ASSIGN_OR_RETURN(Statement remove, db_.Prepare("DELETE FROM settings WHERE name = ?1"));
+  return remove.Bind(name).Run();
+}
+
 Result<CatalogState> Catalog::ReadState() {
   MSA_ASSIGN_OR_RETURN(const bool row, read_state_.Bind().Step());
   if (!row) return DataLoss("catalog: the state row is missing");

@@ -123,6 +123,10 @@ class Catalog {
 
   Result<CatalogState> ReadState();
   Result<RevisionPath> ReadPath(int64_t revision);
+  // A row of `settings`; nullopt: there is none.
+  Result<std::optional<std::string>> ReadSetting(std::string_view name);
+  Status WriteSetting(std::string_view name, std::string_view value);
+  Status RemoveSetting(std::string_view name);
   // What a revision sees; nothing if there is no such row, as for revision 0.
   Result<RevisionTotals> ReadTotals(int64_t revision);
 

@@ -214,9 +214,8 @@ Result<std::string> Erasure::CleanCatalog() {
 }
 
 Status Erasure::Finish() {
-  const Database& db = transaction_.catalog().db();
   MSA_RETURN_IF_ERROR(transaction_.Begin());
-  MSA_RETURN_IF_ERROR(db.Execute("DELETE FROM settings WHERE name = 'erasure'"));
+  MSA_RETURN_IF_ERROR(RemovePendingErasure(transaction_.catalog()));
   MSA_RETURN_IF_ERROR(transaction_.AppendChain(
       ChainOperation::kErased, transaction_.state().head.revision, UnixMilliseconds(), {}, {}));
   return transaction_.Commit();

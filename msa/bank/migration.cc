@@ -1,25 +1,28 @@
 #include "msa/bank/migration.h"
 
-#include "msa/bank/bytes.h"
+#include <charconv>
+#include <string>
+
 #include "msa/bank/latent_catalog.h"
 #include "msa/base/hash.h"
 
 namespace msa {
 
+namespace {
+constexpr char kSetting[] = "migration";
+}  // namespace
+
 Result<EncodingId> ReadPendingMigration(Catalog& catalog) {
-  MSA_ASSIGN_OR_RETURN(Statement row, catalog.db().Prepare("SELECT CAST(value AS INTEGER) FROM"
-                                                           " settings WHERE name = 'migration'"));
-  MSA_ASSIGN_OR_RETURN(const bool there, row.Step());
-  return there ? EncodingId{row.Int(0)} : EncodingId{};
+  MSA_ASSIGN_OR_RETURN(const auto setting, catalog.ReadSetting(kSetting));
+  if (!setting) return EncodingId{};
+  int64_t id = 0;
+  std::from_chars(setting->data(), setting->data() + setting->size(), id);
+  return EncodingId{id};
 }
 
 Status WritePendingMigration(Catalog& catalog, EncodingId encoding) {
-  const Database& db = catalog.db();
-  if (!encoding.valid()) return db.Execute("DELETE FROM settings WHERE name = 'migration'");
-  MSA_ASSIGN_OR_RETURN(Statement insert,
-                       db.Prepare("INSERT OR REPLACE INTO settings VALUES('migration', ?1)"));
-  const std::string value = std::to_string(encoding.value);
-  return insert.Bind(value).Run();
+  if (!encoding.valid()) return catalog.RemoveSetting(kSetting);
+  return catalog.WriteSetting(kSetting, std::to_string(encoding.value));
 }
 
 Status DropEncoding(WriteTransaction& transaction, EncodingId encoding) {

@@ -20,6 +20,12 @@ const EncodingInfo kNew{{}, "new", "{}", {.key_dim = 8, .layers = 2, .kv_heads =
 constexpr int64_t kSmallSeal = 1000;
 constexpr int64_t kDocuments = 4;
 
+Result<std::unique_ptr<BankWriter>> StartWriter(const std::string& path,
+                                                FileSystem& fs = PosixFileSystem()) {
+  MSA_ASSIGN_OR_RETURN(auto core, OpenCore(path, fs));
+  return Writer::Start(std::move(core), {}, kSmallSeal);
+}
+
 // Latents of every passage of the latest revision that lacks them.
 Status EncodeAll(BankWriter& writer, const std::string& path, EncodingId id,
                  const EncodingInfo& encoding) {
@@ -38,8 +44,7 @@ Status EncodeAll(BankWriter& writer, const std::string& path, EncodingId id,
 
 Status Make(const std::string& path) {
   MSA_RETURN_IF_ERROR(Bank::Create(path, {}).status());
-  MSA_ASSIGN_OR_RETURN(auto core, OpenCore(path, PosixFileSystem()));
-  MSA_ASSIGN_OR_RETURN(auto writer, Writer::Start(core, {}, kSmallSeal));
+  MSA_ASSIGN_OR_RETURN(auto writer, StartWriter(path));
   for (int64_t i = 0; i < kDocuments; ++i) {
     MSA_RETURN_IF_ERROR(
         writer->Add(MakeDocument("k" + std::to_string(i), "", "one two", 2)).status());
@@ -51,8 +56,7 @@ Status Make(const std::string& path) {
 
 Status Migrate(const std::string& path, const EncodingInfo& to,
                FileSystem& fs = PosixFileSystem()) {
-  MSA_ASSIGN_OR_RETURN(auto core, OpenCore(path, fs));
-  MSA_ASSIGN_OR_RETURN(auto writer, Writer::Start(core, {}, kSmallSeal));
+  MSA_ASSIGN_OR_RETURN(auto writer, StartWriter(path, fs));
   MSA_ASSIGN_OR_RETURN(const EncodingId id, writer->BeginMigration(to));
   MSA_RETURN_IF_ERROR(EncodeAll(*writer, path, id, to));
   return writer->FinishMigration();
@@ -120,10 +124,8 @@ class MigrationTest : public testing::Test {
 };
 
 TEST_F(MigrationTest, TheOldEncodingAnswersUntilTheNewOneIsWhole) {
-  auto core = OpenCore(path_, PosixFileSystem());
-  ASSERT_OK(core);
   {
-    auto writer = Writer::Start(*core, {}, kSmallSeal);
+    auto writer = StartWriter(path_);
     ASSERT_OK(writer);
     const auto id = (*writer)->BeginMigration(kNew);
     ASSERT_OK(id);
@@ -164,9 +166,7 @@ TEST_F(MigrationTest, TheOldLatentsLeaveTheDisk) {
 }
 
 TEST_F(MigrationTest, AnotherTargetDropsWhatTheFirstHasMade) {
-  auto core = OpenCore(path_, PosixFileSystem());
-  ASSERT_OK(core);
-  auto writer = Writer::Start(*core, {}, kSmallSeal);
+  auto writer = StartWriter(path_);
   ASSERT_OK(writer);
   const auto id = (*writer)->BeginMigration(kNew);
   ASSERT_OK(id);
@@ -191,10 +191,8 @@ TEST_F(MigrationTest, ABankWithoutLatentsGetsItsFirst) {
 }
 
 TEST_F(MigrationTest, DocumentsCanBeAddedOnTheWay) {
-  auto core = OpenCore(path_, PosixFileSystem());
-  ASSERT_OK(core);
   {
-    auto writer = Writer::Start(*core, {}, kSmallSeal);
+    auto writer = StartWriter(path_);
     ASSERT_OK(writer);
     ASSERT_OK((*writer)->BeginMigration(kNew));
     ASSERT_OK((*writer)->Remove("k3"));

@@ -9,13 +9,15 @@ namespace msa {
 
 using Json = nlohmann::json;
 
+namespace {
+constexpr char kSetting[] = "erasure";
+}  // namespace
+
 Result<std::optional<std::vector<RandomNumber>>> ReadPendingErasure(Catalog& catalog) {
   using Pending = std::optional<std::vector<RandomNumber>>;
-  MSA_ASSIGN_OR_RETURN(Statement row,
-                       catalog.db().Prepare("SELECT value FROM settings WHERE name = 'erasure'"));
-  MSA_ASSIGN_OR_RETURN(const bool there, row.Step());
-  if (!there) return Pending();
-  const Json json = Json::parse(row.Text(0), nullptr, /*allow_exceptions=*/false);
+  MSA_ASSIGN_OR_RETURN(const auto setting, catalog.ReadSetting(kSetting));
+  if (!setting) return Pending();
+  const Json json = Json::parse(*setting, nullptr, /*allow_exceptions=*/false);
   const Json documents = json.is_object() ? json.value("documents", Json()) : Json();
   std::vector<RandomNumber> numbers;
   bool sound = documents.is_array();
@@ -33,11 +35,9 @@ Result<std::optional<std::vector<RandomNumber>>> ReadPendingErasure(Catalog& cat
 Status WritePendingErasure(Catalog& catalog, const std::vector<RandomNumber>& numbers) {
   Json json = {{"documents", Json::array()}};
   for (const RandomNumber& number : numbers) json["documents"].push_back(HexEncode(number));
-  MSA_ASSIGN_OR_RETURN(
-      Statement insert,
-      catalog.db().Prepare("INSERT OR REPLACE INTO settings VALUES('erasure', ?1)"));
-  const std::string value = json.dump();
-  return insert.Bind(value).Run();
+  return catalog.WriteSetting(kSetting, json.dump());
 }
+
+Status RemovePendingErasure(Catalog& catalog) { return catalog.RemoveSetting(kSetting); }
 
 }  // namespace msa

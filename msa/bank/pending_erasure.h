@@ -13,5 +13,6 @@ namespace msa {
 // The documents of an erasure that is under way, by number; nullopt: none is.
 Result<std::optional<std::vector<RandomNumber>>> ReadPendingErasure(Catalog& catalog);
 Status WritePendingErasure(Catalog& catalog, const std::vector<RandomNumber>& numbers);
+Status RemovePendingErasure(Catalog& catalog);
 
 }  // namespace msa

@@ -61,6 +61,11 @@ Result<std::unique_ptr<BankWriter>> Writer::Start(std::shared_ptr<BankCore> core
   return std::unique_ptr<BankWriter>(std::move(writer));
 }
 
+Status Writer::RequireNothingAdded(std::string_view before) const {
+  if (pending_documents() == 0 && !latents_.has_pending()) return OkStatus();
+  return FailedPrecondition("commit what was added before " + std::string(before));
+}
+
 Status Writer::Keep(Status status) {
   if (!status.ok() && !IsHarmless(status.code())) failed_ = status;
   return status;
@@ -149,9 +154,7 @@ Certificate Writer::Describe() const {
 Result<std::string> Writer::Certify(const std::string& key_path,
                                     const std::vector<std::string>& erased) {
   MSA_RETURN_IF_ERROR(failed_);
-  if (pending_documents() > 0 || latents_.has_pending()) {
-    return FailedPrecondition("commit what was added before signing");
-  }
+  MSA_RETURN_IF_ERROR(RequireNothingAdded("signing"));
   const std::string path = key_path.empty() ? DefaultSigningKeyPath() : key_path;
   if (LiesIn(path, transaction_->core().layout.root)) {
     return FailedPrecondition(path +
@@ -189,9 +192,7 @@ Result<std::vector<DocId>> Writer::FindToErase(const EraseRequest& request) {
 
 Result<EraseReport> Writer::Erase(const EraseRequest& request, std::string_view message) {
   MSA_RETURN_IF_ERROR(failed_);
-  if (pending_documents() > 0 || latents_.has_pending()) {
-    return FailedPrecondition("commit what was added before erasing");
-  }
+  MSA_RETURN_IF_ERROR(RequireNothingAdded("erasing"));
   MSA_ASSIGN_OR_RETURN(const std::vector<DocId> documents, FindToErase(request));
   // Comparing may have opened it; cleaning the catalog needs it closed.
   MSA_RETURN_IF_ERROR(Keep(transaction_->RollBack()));
@@ -257,9 +258,7 @@ Result<EncodingId> Writer::OpenPending(const EncodingInfo& encoding) {
 
 Result<EncodingId> Writer::BeginMigration(const EncodingInfo& encoding) {
   MSA_RETURN_IF_ERROR(failed_);
-  if (pending_documents() > 0 || latents_.has_pending()) {
-    return FailedPrecondition("commit what was added before moving to another encoding");
-  }
+  MSA_RETURN_IF_ERROR(RequireNothingAdded("moving to another encoding"));
   latents_.CloseTails();
   auto opened = OpenPending(encoding);
   // Other shapes under the same fingerprint: refused before anything was written.
@@ -270,9 +269,7 @@ Result<EncodingId> Writer::BeginMigration(const EncodingInfo& encoding) {
 
 Status Writer::FinishMigration() {
   MSA_RETURN_IF_ERROR(failed_);
-  if (pending_documents() > 0 || latents_.has_pending()) {
-    return FailedPrecondition("commit what was added before moving to another encoding");
-  }
+  MSA_RETURN_IF_ERROR(RequireNothingAdded("moving to another encoding"));
   latents_.CloseTails();
   return Keep(SwitchToPending(*transaction_));
 }

@@ -54,6 +54,8 @@ class Writer final : public BankWriter {
   Result<std::vector<DocId>> FindToErase(const EraseRequest& request);
   Result<EncodingId> OpenPending(const EncodingInfo& encoding);
 
+  // kFailedPrecondition if documents or latents wait for their commit.
+  Status RequireNothingAdded(std::string_view before) const;
   // Remembers a failure that may have left half of an operation in the transaction: from then on
   // every call returns it, and nothing more is committed.
   Status Keep(Status status);
