@@ -73,15 +73,10 @@ Result<std::unique_ptr<Engine>> Engine::OpenOrCreate(const std::string& bank_pat
   return std::unique_ptr<Engine>(new Engine(std::move(bank).value(), std::move(options)));
 }
 
-Result<std::vector<EncodingStats>> Engine::GivenEncodings() {
-  if (loads_anew_) return std::vector<EncodingStats>();
-  MSA_ASSIGN_OR_RETURN(const auto snapshot, bank_->Latest());
-  return snapshot->Encodings();
-}
-
 Result<std::string> Engine::AdapterPath() {
   if (!adapter_path_) {
-    MSA_ASSIGN_OR_RETURN(const auto encodings, GivenEncodings());
+    MSA_ASSIGN_OR_RETURN(const auto snapshot, bank_->Latest());
+    MSA_ASSIGN_OR_RETURN(const auto encodings, snapshot->Encodings());
     adapter_path_ = ChooseAdapter(options_, encodings);
   }
   return *adapter_path_;
@@ -89,34 +84,42 @@ Result<std::string> Engine::AdapterPath() {
 
 Result<MemoryModel*> Engine::Model() {
   if (model_ != nullptr) return model_.get();
+  // A bank that has an encoding says how its latents were made; one without takes the options.
+  MSA_ASSIGN_OR_RETURN(const auto snapshot, bank_->Latest());
+  MSA_ASSIGN_OR_RETURN(const auto encodings, snapshot->Encodings());
+  if (encodings.empty()) return LoadByOptions(bank_->options().chunk_tokens);
+  MSA_ASSIGN_OR_RETURN(const auto memory,
+                       MemoryConfig::FromJson(encodings.back().info.config_json));
+  const Status status = Load(encodings, memory);
+  // The layers that the bank's latents come from need not exist in this model, nor be this
+  // adapter's.
+  if ((status.code() == StatusCode::kInvalidArgument ||
+       status.code() == StatusCode::kFailedPrecondition) &&
+      (Recorded(encodings.back(), "model_path") != options_.model_path ||
+       Recorded(encodings.back(), "adapter_path") != adapter_path_)) {
+    return AnotherModel(bank_->path(), encodings.back(), options_.model_path, status.message());
+  }
+  MSA_RETURN_IF_ERROR(status);
+  return model_.get();
+}
+
+Result<MemoryModel*> Engine::LoadByOptions(int64_t chunk_tokens) {
+  MemoryConfig memory = options_.memory;
+  memory.passage_tokens = bank_->options().passage_tokens;
+  memory.chunk_tokens = chunk_tokens;
+  MSA_RETURN_IF_ERROR(Load({}, memory));
+  return model_.get();
+}
+
+Status Engine::Load(const std::vector<EncodingStats>& encodings, const MemoryConfig& memory) {
   if (options_.model_path.empty()) {
     MSA_ASSIGN_OR_RETURN(options_.model_path, DefaultModelPath());
   }
-  // A bank that has an encoding says how its latents were made; one without takes the options.
-  MemoryConfig memory = options_.memory;
-  memory.passage_tokens = bank_->options().passage_tokens;
-  memory.chunk_tokens = bank_->options().chunk_tokens;
-  if (loads_anew_) {
-    MSA_ASSIGN_OR_RETURN(memory.chunk_tokens, ChooseChunkTokens(options_));
-  }
-  MSA_ASSIGN_OR_RETURN(const auto encodings, GivenEncodings());
-  if (!encodings.empty()) {
-    MSA_ASSIGN_OR_RETURN(memory, MemoryConfig::FromJson(encodings.back().info.config_json));
-  }
-  MSA_ASSIGN_OR_RETURN(const std::string adapter, AdapterPath());
-  auto model = MemoryModel::Load(options_.model_path, adapter, memory, options_.load);
-  // The layers that the bank's latents come from need not exist in this model, nor be this
-  // adapter's.
-  const StatusCode code = model.status().code();
-  if ((code == StatusCode::kInvalidArgument || code == StatusCode::kFailedPrecondition) &&
-      !encodings.empty() &&
-      (Recorded(encodings.back(), "model_path") != options_.model_path ||
-       Recorded(encodings.back(), "adapter_path") != adapter)) {
-    return AnotherModel(bank_->path(), encodings.back(), options_.model_path,
-                        model.status().message());
-  }
-  MSA_ASSIGN_OR_RETURN(model_, std::move(model));
-  return model_.get();
+  adapter_path_ = ChooseAdapter(options_, encodings);
+  model_.reset();  // before its successor takes memory
+  MSA_ASSIGN_OR_RETURN(
+      model_, MemoryModel::Load(options_.model_path, *adapter_path_, memory, options_.load));
+  return OkStatus();
 }
 
 Result<EncodingInfo> Engine::DescribeEncoding() {

@@ -244,8 +244,9 @@ class Engine {
   // The encoding of the loaded model; kFailedPrecondition if the bank has others only.
   Result<EncodingId> FindEncoding(const Snapshot& snapshot);
   Result<EncodingInfo> DescribeEncoding();
-  // What the bank says of how its latents were made, unless the options alone count.
-  Result<std::vector<EncodingStats>> GivenEncodings();
+  // The model of the options, whatever the bank's latents were made with; P 0: the adapter's.
+  Result<MemoryModel*> LoadByOptions(int64_t chunk_tokens);
+  Status Load(const std::vector<EncodingStats>& encodings, const MemoryConfig& memory);
   // The model's tokens of the bank's first passage are those that the bank keeps.
   Status CheckVocabulary(const Snapshot& snapshot);
   Result<std::unique_ptr<BankWriter>> StartWrite();
@@ -276,7 +277,6 @@ class Engine {
 
   std::unique_ptr<Bank> bank_;
   EngineOptions options_;
-  bool loads_anew_ = false;                  // the model, as the options say, whatever the bank's
   std::optional<std::string> adapter_path_;  // what AdapterPath found
   std::unique_ptr<MemoryModel> model_;
   std::unique_ptr<ThreadPool> pool_;  // of the routing kernel

@@ -29,13 +29,8 @@ Result<MigrateReport> Engine::Migrate() {
   MSA_ASSIGN_OR_RETURN(const auto encodings, before->Encodings());
   MigrateReport report;
   if (!encodings.empty()) report.from = encodings.back().info.fingerprint;
-  model_.reset();
-  adapter_path_.reset();
-  loads_anew_ = true;
-  const auto model = Model();
-  loads_anew_ = false;
-  if (!model.ok()) return model.status();
-  report.to = (*model)->fingerprint();
+  MSA_ASSIGN_OR_RETURN(const MemoryModel* model, LoadByOptions(options_.memory.chunk_tokens));
+  report.to = model->fingerprint();
   MSA_RETURN_IF_ERROR(CheckVocabulary(*before));
   MSA_ASSIGN_OR_RETURN(const EncodingInfo target, DescribeEncoding());
   MSA_ASSIGN_OR_RETURN(auto writer, StartWrite());
