@@ -69,35 +69,35 @@ void CommonOptions::AddModel(CLI::App& command) {
       ->group("Model");
 }
 
-void CommonOptions::AddMemory(CLI::App& command) {
+void CommonOptions::AddMemory(CLI::App& command, const std::string& group) {
   MemoryConfig& memory = engine.memory;
   command.add_option("--passage-tokens", memory.passage_tokens, "W: tokens of a passage")
       ->check(CLI::Range(16, 65536))
       ->capture_default_str()
-      ->group("New bank");
+      ->group(group);
   command
       .add_option("--chunk-tokens", memory.chunk_tokens,
                   "P: tokens that one latent holds (default: the adapter's, or 64)")
       ->check(CLI::Range(1, 65536))
-      ->group("New bank");
+      ->group(group);
   command
       .add_option("--memory-layers", memory.memory_layers,
                   "Layers that keep latents (default: the adapter's, or the upper half)")
       ->delimiter(',')
-      ->group("New bank");
+      ->group(group);
   command
       .add_option("--routing-layers", memory.routing_layers,
                   "Memory layers that keep routing keys (default: the adapter's, or the last)")
       ->delimiter(',')
-      ->group("New bank");
+      ->group(group);
   command.add_option("--key-dtype", key_dtype_, "Routing keys: f32, bf16, f16, i8")
       ->check(CLI::IsMember({"f32", "bf16", "f16", "i8"}))
       ->capture_default_str()
-      ->group("New bank");
+      ->group(group);
   command.add_option("--latent-dtype", latent_dtype_, "Latents: f32, bf16, f16, i8")
       ->check(CLI::IsMember({"f32", "bf16", "f16", "i8"}))
       ->capture_default_str()
-      ->group("New bank");
+      ->group(group);
 }
 
 void CommonOptions::AddWhere(CLI::App& command, const std::string& which) {
@@ -232,6 +232,14 @@ void PrintAdded(const AddReport& report) {
       static_cast<long long>(report.passages),
       HumanCount(static_cast<double>(report.tokens)).c_str(),
       static_cast<long long>(report.revision.value));
+}
+
+std::string DescribeEncoded(const EncodeReport& report) {
+  char seconds[32];
+  std::snprintf(seconds, sizeof(seconds), "%.1f", report.seconds);
+  return std::to_string(report.passages) + " passages encoded into " +
+         std::to_string(report.latents) + " latents (" +
+         HumanCount(static_cast<double>(report.tokens)) + " tokens, " + seconds + " s)";
 }
 
 void PrintAddNotes(const CommonOptions& options, const AddReport& report) {

@@ -35,7 +35,8 @@ struct CommonOptions {
   void AddBank(CLI::App& command);
   void AddOutput(CLI::App& command);
   void AddModel(CLI::App& command);
-  void AddMemory(CLI::App& command);  // shapes of a new bank
+  // Shapes of latents, under a heading of the help text.
+  void AddMemory(CLI::App& command, const std::string& group = "New bank");
   void AddWhere(CLI::App& command, const std::string& which =
                                        "Only documents whose label (or title, path, type) "
                                        "equals");
@@ -91,6 +92,8 @@ std::string DescribePlace(const Retrieved& result);
 std::string Snippet(std::string_view text, size_t width);
 // What one addition did, for people: "3 added, 0 replaced, …".
 void PrintAdded(const AddReport& report);
+// "12 passages encoded into 96 latents (3.1K tokens, 1.2 s)".
+std::string DescribeEncoded(const EncodeReport& report);
 // What it left out and what it still lacks, on standard error.
 void PrintAddNotes(const CommonOptions& options, const AddReport& report);
 // "added     KEY" for each.

@@ -17,9 +17,7 @@ int Run(const CommonOptions& options) {
   if (options.json) {
     PrintJson(ToJson(*report));
   } else {
-    std::printf("%lld passages encoded into %lld latents (%s tokens, %.1f s); %lld left\n",
-                static_cast<long long>(report->passages), static_cast<long long>(report->latents),
-                HumanCount(static_cast<double>(report->tokens)).c_str(), report->seconds,
+    std::printf("%s; %lld left\n", DescribeEncoded(*report).c_str(),
                 static_cast<long long>(report->left_passages));
   }
   return report->cancelled ? kInterrupted : kDone;

@@ -14,11 +14,7 @@ void EvalOptions::AddEval(CLI::App& command, const std::string& what) {
   command.add_option("--seed", seed, "Of what is drawn")->capture_default_str();
   AddOutput(command);
   AddModel(command);
-  AddMemory(command);
-  for (const char* name : {"--passage-tokens", "--chunk-tokens", "--memory-layers",
-                           "--routing-layers", "--key-dtype", "--latent-dtype"}) {
-    command.get_option(name)->group("Memory");
-  }
+  AddMemory(command, "Memory");
 }
 
 void EvalOptions::AddPlot(CLI::App& command, const std::string& what) {

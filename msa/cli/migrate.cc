@@ -13,10 +13,7 @@ void Print(const MigrateReport& report) {
     std::printf("the bank's latents are of encoding %s already\n", to.c_str());
     return;
   }
-  std::printf("%lld passages encoded into %lld latents (%s tokens, %.1f s)\n",
-              static_cast<long long>(report.encode.passages),
-              static_cast<long long>(report.encode.latents),
-              HumanCount(static_cast<double>(report.encode.tokens)).c_str(), report.encode.seconds);
+  std::printf("%s\n", DescribeEncoded(report.encode).c_str());
   if (report.encode.left_passages > 0) {
     std::printf("%lld left; the bank answers as before until they are done: run this again\n",
                 static_cast<long long>(report.encode.left_passages));
@@ -52,12 +49,8 @@ void DeclareMigrate(CLI::App& app, int* exit_status) {
   options->AddBank(*command);
   options->AddOutput(*command);
   options->AddModel(*command);
-  options->AddMemory(*command);
+  options->AddMemory(*command, "Memory");
   command->remove_option(command->get_option("--passage-tokens"));  // passages stay as they are
-  for (const char* name :
-       {"--chunk-tokens", "--memory-layers", "--routing-layers", "--key-dtype", "--latent-dtype"}) {
-    command->get_option(name)->group("Memory");
-  }
   command->callback([options, exit_status] { *exit_status = Run(*options); });
 }
 
