@@ -14,6 +14,8 @@ namespace msa {
 namespace {
 
 constexpr int64_t kZeroBytes = int64_t{1} << 20;
+// Text of erased documents that is kept in memory on the way. Of more, shards are built anew.
+constexpr int64_t kKeptTextBytes = int64_t{64} << 20;
 
 Status ZeroRun(File& file, int64_t begin, int64_t bytes) {
   const std::vector<std::byte> zeros(static_cast<size_t>(std::min(bytes, kZeroBytes)));
@@ -112,6 +114,23 @@ Result<std::vector<VersionRow>> Erasure::FindDoomed() {
   }
 }
 
+Erasure::Contents Erasure::ReadDoomed(std::span<const VersionRow> versions) {
+  Contents contents;
+  int64_t text_bytes = 0;
+  for (const VersionRow& version : versions) text_bytes += version.info.text_bytes;
+  if (text_bytes > kKeptTextBytes) return contents;
+  for (const VersionRow& version : versions) {
+    const auto file = transaction_.files().Open(FileKind::kPack, version.frame.file);
+    if (!file.ok()) continue;
+    // Overwritten already, if an erasure was stopped.
+    auto content = ReadFrame(**file, version.frame, PassageId{version.first_passage});
+    if (!content.ok()) continue;
+    if (static_cast<int64_t>(content->passages.size()) != version.info.num_passages) continue;
+    contents.emplace(version.info.version, *std::move(content));
+  }
+  return contents;
+}
+
 // Frames and tail blocks have checksums of their own, so zeros in their place disturb nobody.
 Status Erasure::ZeroRuns(std::span<const VersionRow> versions) {
   Catalog& catalog = transaction_.catalog();
@@ -173,7 +192,35 @@ Status Erasure::RewriteSegment(const Catalog::FileRow& file, std::span<const Ver
   return transaction_.RemoveAfterCommit(FileKind::kSegment, file.id);
 }
 
-Status Erasure::DeleteRows(std::span<const VersionRow> versions) {
+Status Erasure::EraseFromShard(const Catalog::ShardRow& shard, std::span<const VersionRow> versions,
+                               const Contents& contents) {
+  LexicalWriter lexical(transaction_);
+  std::vector<IndexedPassage> passages;
+  bool is_known = true;
+  bool holds_any = false;
+  for (const VersionRow& version : versions) {
+    const int64_t first = std::max(version.first_passage, shard.first_passage);
+    const int64_t end =
+        std::min(version.first_passage + version.info.num_passages, shard.end_passage);
+    if (first >= end) continue;
+    holds_any = true;
+    const auto content = contents.find(version.info.version);
+    is_known = is_known && content != contents.end();
+    if (!is_known) break;
+    for (int64_t id = first; id < end; ++id) {
+      const PassageInfo& passage =
+          content->second.passages[static_cast<size_t>(id - version.first_passage)];
+      passages.push_back(
+          {passage.id, version.info.title,
+           content->second.text.substr(static_cast<size_t>(passage.begin),
+                                       static_cast<size_t>(passage.end - passage.begin))});
+    }
+  }
+  if (!holds_any) return OkStatus();
+  return is_known ? lexical.Remove(shard, passages) : lexical.Rebuild(shard);
+}
+
+Status Erasure::DeleteRows(std::span<const VersionRow> versions, const Contents& contents) {
   Catalog& catalog = transaction_.catalog();
   MSA_RETURN_IF_ERROR(transaction_.Begin());
   MSA_RETURN_IF_ERROR(RewriteSegments(versions));
@@ -193,13 +240,8 @@ Status Erasure::DeleteRows(std::span<const VersionRow> versions) {
 
   // After the rows, so that the text indexed again is that of the others.
   MSA_ASSIGN_OR_RETURN(const auto shards, catalog.Shards());
-  LexicalWriter lexical(transaction_);
   for (const Catalog::ShardRow& shard : shards) {
-    const bool holds_doomed = std::ranges::any_of(versions, [&](const VersionRow& version) {
-      return version.first_passage < shard.end_passage &&
-             version.first_passage + version.info.num_passages > shard.first_passage;
-    });
-    if (holds_doomed) MSA_RETURN_IF_ERROR(lexical.Rebuild(shard));
+    MSA_RETURN_IF_ERROR(EraseFromShard(shard, versions, contents));
   }
   return transaction_.Commit();
 }
@@ -234,8 +276,9 @@ Result<EraseReport> Erasure::Proceed() {
   MSA_ASSIGN_OR_RETURN(const auto versions, FindDoomed());
   transaction_.OverwriteRemovedFiles();
   if (!versions.empty()) {
+    const Contents contents = ReadDoomed(versions);
     MSA_RETURN_IF_ERROR(ZeroRuns(versions));
-    MSA_RETURN_IF_ERROR(DeleteRows(versions));
+    MSA_RETURN_IF_ERROR(DeleteRows(versions, contents));
     core.segments.Clear();  // the old ones, which were read for the new
   }
   MSA_ASSIGN_OR_RETURN(report.waits_for, CleanCatalog());

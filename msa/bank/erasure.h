@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <span>
 #include <string>
@@ -33,8 +34,14 @@ class Erasure {
  private:
   // Rows of `versions` that are to go, with where their bytes lie.
   Result<std::vector<VersionRow>> FindDoomed();
+  // What can still be read of them, by version, if it is little enough to be kept: it spares
+  // indexing the text of all others.
+  using Contents = std::map<VersionId, DocumentContent>;
+  Contents ReadDoomed(std::span<const VersionRow> versions);
   Status ZeroRuns(std::span<const VersionRow> versions);
-  Status DeleteRows(std::span<const VersionRow> versions);
+  Status DeleteRows(std::span<const VersionRow> versions, const Contents& contents);
+  Status EraseFromShard(const Catalog::ShardRow& shard, std::span<const VersionRow> versions,
+                        const Contents& contents);
   Status RewriteSegments(std::span<const VersionRow> versions);
   Status RewriteSegment(const Catalog::FileRow& file, std::span<const VersionRow> versions);
   // Empty, or what holds the catalog's old pages.

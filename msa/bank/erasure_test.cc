@@ -183,6 +183,45 @@ TEST_F(ErasureTest, NothingOfADocumentIsLeft) {
   ASSERT_OK((*bank)->Audit());
 }
 
+// Among many documents, so that its postings are taken out of the shard; and with a shard that
+// cannot be edited, which is then built anew.
+TEST_F(ErasureTest, NothingIsLeftInAShardOfMany) {
+  for (const bool is_damaged : {false, true}) {
+    SCOPED_TRACE(is_damaged);
+    const std::string path = folder_ / (is_damaged ? "damaged" : "sound");
+    ASSERT_OK(Bank::Create(path, {}));
+    {
+      auto bank = Bank::Open(path);
+      ASSERT_OK(bank);
+      auto writer = (*bank)->StartWrite();
+      ASSERT_OK(writer);
+      for (int i = 0; i < 200; ++i) {
+        const std::string key = "k" + std::to_string(i) + "k";
+        ASSERT_OK((*writer)->Add(MakeDocument(key, "title" + key, TextOf(key), 2)));
+      }
+      ASSERT_OK((*writer)->Commit("many"));
+    }
+    if (is_damaged) {
+      for (const auto& entry : std::filesystem::directory_iterator(path + "/lexical")) {
+        std::string bytes = ReadFile(entry.path().string()).value();
+        bytes[bytes.size() / 2] ^= 1;
+        ASSERT_OK(WriteFileAtomically(PosixFileSystem(), entry.path().string(), bytes));
+      }
+    }
+    ASSERT_OK(Erase(path, {.documents = {"k7k", "k199k"}, .where = {}}));
+    const std::string after = Everything(path);
+    EXPECT_THAT(TracesOf(after, "k7k", {}), IsEmpty());
+    EXPECT_THAT(TracesOf(after, "k199k", {}), IsEmpty());
+    EXPECT_EQ(TracesOf(after, "k8k", {}).size(), 40u + 1);
+    auto bank = Bank::Open(path);
+    ASSERT_OK(bank);
+    ASSERT_OK((*bank)->Audit());
+    const auto snapshot = *(*bank)->Latest();
+    EXPECT_EQ(snapshot->SearchLexical("wordk7k3", 5, {})->size(), 0u);
+    EXPECT_EQ(snapshot->SearchLexical("wordk8k3", 5, {})->size(), 1u);
+  }
+}
+
 TEST_F(ErasureTest, WhereTakesDocumentsOfEveryRevision) {
   const auto report = Erase(path_, {.documents = {}, .where = {{"owner", "ana"}}});
   ASSERT_OK(report);

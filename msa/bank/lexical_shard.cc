@@ -17,21 +17,51 @@ constexpr int64_t kMaxLength = 65535;
 // Postings collected in memory before FTS5 writes a level; more, and "optimize" merges the levels.
 constexpr int64_t kHashBytes = int64_t{64} << 20;
 
+// Of the connection, not of the image.
+constexpr char kConnectionPragmas[] =
+    "PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA temp_store=MEMORY;";
+
 std::string CreateTables() {
   std::string tokenizer;
   for (const std::string_view argument : kTokenizerArguments) {
     tokenizer += (tokenizer.empty() ? "'" : " '") + std::string(argument) + "'";
   }
-  return "PRAGMA page_size=4096; PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;"
-         "PRAGMA temp_store=MEMORY;"
-         "CREATE VIRTUAL TABLE t USING fts5(x, content='', tokenize=\"" +
-         tokenizer +
+  return std::string("PRAGMA page_size=4096; ") + kConnectionPragmas +
+         "CREATE VIRTUAL TABLE t USING fts5(x, content='', tokenize=\"" + tokenizer +
          "\");"
          "CREATE TABLE terms(term TEXT PRIMARY KEY, passages INTEGER NOT NULL) WITHOUT ROWID;"
          "CREATE TABLE shard(format INTEGER NOT NULL, first_passage INTEGER NOT NULL,"
          " passages INTEGER NOT NULL, tokens INTEGER NOT NULL, lengths BLOB NOT NULL);"
          "INSERT INTO t(t, rank) VALUES('hashsize', " +
          std::to_string(kHashBytes) + "); BEGIN;";
+}
+
+// The row of the table `shard`.
+struct ShardHeader {
+  int64_t first_passage = 0;
+  int64_t passages = 0;
+  int64_t tokens = 0;
+  std::vector<uint16_t> lengths;
+};
+
+Result<ShardHeader> ReadShardHeader(const Database& db) {
+  MSA_ASSIGN_OR_RETURN(
+      Statement row,
+      db.Prepare("SELECT format, first_passage, passages, tokens, lengths FROM shard"));
+  MSA_ASSIGN_OR_RETURN(const bool there, row.Step());
+  if (!there) return DataLoss("the header row is missing");
+  if (row.Int(0) != 1) {
+    return Unimplemented("format " + std::to_string(row.Int(0)) + ", this program reads 1");
+  }
+  ShardHeader header{row.Int(1), row.Int(2), row.Int(3), {}};
+  const auto lengths = row.Blob(4);
+  if (header.first_passage < 0 || lengths.size() % sizeof(uint16_t) != 0 ||
+      header.passages > static_cast<int64_t>(lengths.size() / sizeof(uint16_t))) {
+    return DataLoss("the header row contradicts itself");
+  }
+  header.lengths.resize(lengths.size() / sizeof(uint16_t));
+  std::memcpy(header.lengths.data(), lengths.data(), lengths.size());
+  return header;
 }
 
 // FTS5's varint: 7 bits a byte, big end first.
@@ -69,17 +99,58 @@ Result<std::unique_ptr<LexicalShardBuilder>> LexicalShardBuilder::Create(Passage
   return builder;
 }
 
-Status LexicalShardBuilder::Add(PassageId passage, std::string_view title, std::string_view text) {
-  const int64_t slot = passage.value - first_passage_;
-  MSA_CHECK(slot >= slots_);
+Result<std::unique_ptr<LexicalShardBuilder>> LexicalShardBuilder::Reopen(
+    std::span<const std::byte> image) {
+  std::unique_ptr<LexicalShardBuilder> builder(new LexicalShardBuilder);
+  MSA_ASSIGN_OR_RETURN(builder->db_, Database::Open(":memory:", SQLITE_OPEN_READWRITE));
+  const Database& db = builder->db_;
+  auto* copy = static_cast<unsigned char*>(sqlite3_malloc64(image.size()));
+  if (copy == nullptr) return ResourceExhausted("no memory for a lexical shard");
+  std::memcpy(copy, image.data(), image.size());
+  const auto size = static_cast<sqlite3_int64>(image.size());
+  // Takes `copy`, also when it fails.
+  if (sqlite3_deserialize(db.handle(), "main", copy, size, size,
+                          SQLITE_DESERIALIZE_FREEONCLOSE | SQLITE_DESERIALIZE_RESIZEABLE) !=
+      SQLITE_OK) {
+    return db.LastError("open a lexical shard");
+  }
+  MSA_RETURN_IF_ERROR(db.Execute(kConnectionPragmas));
+  MSA_ASSIGN_OR_RETURN(const ShardHeader header, ReadShardHeader(db));
+  builder->first_passage_ = header.first_passage;
+  builder->slots_ = static_cast<int64_t>(header.lengths.size());
+  builder->passages_ = header.passages;
+  MSA_RETURN_IF_ERROR(db.Execute("BEGIN; DELETE FROM shard; DELETE FROM terms"));
+  MSA_ASSIGN_OR_RETURN(builder->remove_,
+                       db.Prepare("INSERT INTO t(t, rowid, x) VALUES('delete', ?1, ?2)"));
+  return builder;
+}
+
+void LexicalShardBuilder::PrepareText(std::string_view title, std::string_view text) {
   buffer_.clear();
   AppendForIndex(title, &buffer_);
   buffer_.push_back('\n');
   AppendForIndex(text, &buffer_);
+}
+
+Status LexicalShardBuilder::Add(PassageId passage, std::string_view title, std::string_view text) {
+  const int64_t slot = passage.value - first_passage_;
+  MSA_CHECK(slot >= slots_);
+  PrepareText(title, text);
   MSA_RETURN_IF_ERROR(insert_.Bind(slot + 1, buffer_).Run());
   slots_ = slot + 1;
   ++passages_;
   text_bytes_ += static_cast<int64_t>(buffer_.size());
+  return OkStatus();
+}
+
+Status LexicalShardBuilder::Remove(PassageId passage, std::string_view title,
+                                   std::string_view text) {
+  const int64_t slot = passage.value - first_passage_;
+  MSA_CHECK(slot >= 0 && slot < slots_ && !removed_.Contains(slot));
+  PrepareText(title, text);
+  MSA_RETURN_IF_ERROR(remove_.Bind(slot + 1, buffer_).Run());
+  removed_.AddRange(slot, 1);
+  --passages_;
   return OkStatus();
 }
 
@@ -90,8 +161,10 @@ Result<std::vector<uint16_t>> LexicalShardBuilder::ReadLengths(int64_t* total) {
     MSA_ASSIGN_OR_RETURN(const bool row, sizes.Step());
     if (!row) break;
     const int64_t tokens = ReadVarint(sizes.Blob(1));
+    const int64_t slot = sizes.Int(0) - 1;
+    if (slot < 0 || slot >= slots_) return DataLoss("a lexical shard has a row beyond its end");
     // 0 marks a gap, so a passage without any word counts as one long.
-    lengths.at(sizes.Int(0) - 1) =
+    lengths[static_cast<size_t>(slot)] =
         static_cast<uint16_t>(std::clamp<int64_t>(tokens, 1, kMaxLength));
     *total += std::clamp<int64_t>(tokens, 1, kMaxLength);
   }
@@ -107,6 +180,20 @@ Status LexicalShardBuilder::WriteTermCounts() {
   return db_.Execute("DROP TABLE temp.vocabulary");
 }
 
+Status LexicalShardBuilder::CleanRemoved() {
+  if (removed_.size() == 0) return OkStatus();
+  MSA_RETURN_IF_ERROR(
+      db_.Execute("VACUUM; CREATE VIRTUAL TABLE temp.postings USING fts5vocab(main, t, instance)"));
+  MSA_ASSIGN_OR_RETURN(Statement postings, db_.Prepare("SELECT doc FROM temp.postings"));
+  while (true) {
+    MSA_ASSIGN_OR_RETURN(const bool row, postings.Step());
+    if (!row) return OkStatus();
+    if (removed_.Contains(postings.Int(0) - 1)) {
+      return DataLoss("a lexical shard holds other words of a passage than its text has");
+    }
+  }
+}
+
 Result<std::vector<std::byte>> LexicalShardBuilder::Finish() {
   MSA_RETURN_IF_ERROR(db_.Execute("COMMIT; INSERT INTO t(t) VALUES('optimize')"));
   int64_t tokens = 0;
@@ -116,6 +203,7 @@ Result<std::vector<std::byte>> LexicalShardBuilder::Finish() {
                        db_.Prepare("INSERT INTO shard VALUES(1, ?1, ?2, ?3, ?4)"));
   MSA_RETURN_IF_ERROR(
       header.Bind(first_passage_, passages_, tokens, std::as_bytes(std::span(lengths))).Run());
+  MSA_RETURN_IF_ERROR(CleanRemoved());
 
   sqlite3_int64 size = 0;
   unsigned char* image = sqlite3_serialize(db_.handle(), "main", &size, 0);
@@ -161,25 +249,11 @@ Result<std::shared_ptr<LexicalShard>> LexicalShard::Open(const std::string& path
 
 Status LexicalShard::ReadHeader() {
   MSA_RETURN_IF_ERROR(db_.Execute("PRAGMA temp_store=MEMORY; PRAGMA cache_size=-4096"));
-  MSA_ASSIGN_OR_RETURN(
-      Statement header,
-      db_.Prepare("SELECT format, first_passage, passages, tokens, lengths FROM shard"));
-  MSA_ASSIGN_OR_RETURN(const bool row, header.Step());
-  if (!row) return DataLoss("the header row is missing");
-  if (header.Int(0) != 1) {
-    return Unimplemented("format " + std::to_string(header.Int(0)) + ", this program reads 1");
-  }
-  first_passage_ = header.Int(1);
-  passages_ = header.Int(2);
-  tokens_ = header.Int(3);
-  const auto lengths = header.Blob(4);
-  if (first_passage_ < 0 || lengths.size() % sizeof(uint16_t) != 0 ||
-      passages_ > static_cast<int64_t>(lengths.size() / sizeof(uint16_t))) {
-    return DataLoss("the header row contradicts itself");
-  }
-  lengths_.resize(lengths.size() / sizeof(uint16_t));
-  std::memcpy(lengths_.data(), lengths.data(), lengths.size());
-  header.Reset();
+  MSA_ASSIGN_OR_RETURN(ShardHeader header, ReadShardHeader(db_));
+  first_passage_ = header.first_passage;
+  passages_ = header.passages;
+  tokens_ = header.tokens;
+  lengths_ = std::move(header.lengths);
 
   MSA_RETURN_IF_ERROR(RegisterPassageScorer(db_));
   MSA_RETURN_IF_ERROR(

@@ -3,7 +3,7 @@
 //   terms    (term, passages) for every term in at least kFrequentTerm passages
 //   shard    one row: first_passage, slots, passages, tokens, and the length of each slot in tokens
 // docs/bank-format.md has the schema. Built in memory from kept text, never changed, rebuilt when
-// shards merge.
+// shards merge; erasing writes another without the passages that go.
 #pragma once
 
 #include <cstdint>
@@ -28,10 +28,14 @@ inline constexpr int64_t kFrequentTerm = 16;
 class LexicalShardBuilder {
  public:
   static Result<std::unique_ptr<LexicalShardBuilder>> Create(PassageId first_passage);
+  // Begins with a copy of a finished image, whose blocks were verified, to take passages out of it.
+  static Result<std::unique_ptr<LexicalShardBuilder>> Reopen(std::span<const std::byte> image);
 
   // REQUIRES: ids ascend; gaps are allowed. The title counts as part of every passage (measured on
   // five sets: nDCG@10 0.3 to 10 points better than without).
   Status Add(PassageId passage, std::string_view title, std::string_view text);
+  // Takes out a passage of a reopened image, given what it was added with.
+  Status Remove(PassageId passage, std::string_view title, std::string_view text);
 
   int64_t passages() const { return passages_; }
   PassageId first_passage() const { return PassageId{first_passage_}; }
@@ -40,16 +44,23 @@ class LexicalShardBuilder {
   // Of text added; the image is about as large.
   int64_t text_bytes() const { return text_bytes_; }
 
-  // The finished image. The builder is used up.
+  // The finished image, with no byte of what was removed. The builder is used up. kDataLoss: a
+  // passage was removed that the image did not hold in these words.
   Result<std::vector<std::byte>> Finish();
 
  private:
   LexicalShardBuilder() = default;
+  // Fills buffer_.
+  void PrepareText(std::string_view title, std::string_view text);
   Result<std::vector<uint16_t>> ReadLengths(int64_t* total);
   Status WriteTermCounts();
+  // Only what is in tables stays in the image, and no posting is one of a removed passage.
+  Status CleanRemoved();
 
   Database db_;
   Statement insert_;
+  Statement remove_;
+  PassageSet removed_;
   std::string buffer_;
   int64_t first_passage_ = 0;
   int64_t slots_ = 0;

@@ -31,12 +31,7 @@ class LexicalTest : public testing::Test {
     std::vector<std::shared_ptr<LexicalShard>> shards;
     std::unique_ptr<LexicalShardBuilder> builder;
     const auto finish = [&] {
-      const std::vector<std::byte> image = builder->Finish().value();
-      const std::string path = folder_ / std::to_string(num_shards_++);
-      EXPECT_TRUE(WriteFileAtomically(PosixFileSystem(), path, AsChars(image)).ok());
-      shards.push_back(
-          LexicalShard::Open(path, static_cast<int64_t>(image.size()), BlockChecksums(image))
-              .value());
+      shards.push_back(Open(builder->Finish().value()));
       builder.reset();
     };
     for (size_t i = 0; i < passages.size(); ++i) {
@@ -47,6 +42,13 @@ class LexicalTest : public testing::Test {
     }
     if (builder != nullptr) finish();
     return shards;
+  }
+
+  std::shared_ptr<LexicalShard> Open(const std::vector<std::byte>& image) {
+    const std::string path = folder_ / std::to_string(num_shards_++);
+    EXPECT_TRUE(WriteFileAtomically(PosixFileSystem(), path, AsChars(image)).ok());
+    return LexicalShard::Open(path, static_cast<int64_t>(image.size()), BlockChecksums(image))
+        .value();
   }
 
   std::vector<int64_t> Search(const std::vector<Passage>& passages, std::string_view question) {
@@ -241,6 +243,73 @@ TEST_F(LexicalTest, FlippedByteIsAnErrorOrHarmless) {
       EXPECT_EQ(hits.status().code(), StatusCode::kDataLoss) << hits.status();
     }
   }
+}
+
+// An image of `passages` but those `without`.
+std::vector<std::byte> ImageOf(const std::vector<Passage>& passages,
+                               const std::set<int64_t>& without = {}) {
+  const auto builder = LexicalShardBuilder::Create(PassageId{0}).value();
+  for (size_t i = 0; i < passages.size(); ++i) {
+    const PassageId id{static_cast<int64_t>(i)};
+    if (without.contains(id.value)) continue;
+    EXPECT_TRUE(builder->Add(id, passages[i].title, passages[i].text).ok());
+  }
+  return builder->Finish().value();
+}
+
+TEST_F(LexicalTest, RemovingEqualsNeverHavingAdded) {
+  for (unsigned seed = 1; seed <= 8; ++seed) {
+    SCOPED_TRACE(seed);
+    std::mt19937 random(seed);
+    auto passages = RandomPassages(random, 300);
+    for (size_t i = 0; i < passages.size(); ++i) {
+      passages[i].text.append(" every only").append(std::to_string(i)).append("zz");
+    }
+    std::set<int64_t> removed = {299};  // the last one, too
+    for (unsigned i = 0; i < 1 + random() % 40; ++i) removed.insert(random() % 300);
+
+    const auto builder = LexicalShardBuilder::Reopen(ImageOf(passages)).value();
+    for (const int64_t p : removed) {
+      const Passage& passage = passages[static_cast<size_t>(p)];
+      ASSERT_OK(builder->Remove(PassageId{p}, passage.title, passage.text));
+    }
+    const std::vector<std::byte> image = builder->Finish().value();
+    EXPECT_EQ(builder->passages(), 300 - static_cast<int64_t>(removed.size()));
+    for (const int64_t p : removed) {
+      EXPECT_EQ(AsChars(image).find("only" + std::to_string(p) + "zz"), std::string_view::npos);
+    }
+
+    const auto edited = Open(image);
+    const auto rebuilt = Open(ImageOf(passages, removed));
+    PassageSet visible;
+    for (int64_t p = 0; p < 300; ++p) visible.AddRange(p, removed.contains(p) ? 0 : 1);
+    EXPECT_EQ(edited->CountVisible(visible).tokens, rebuilt->CountVisible(visible).tokens);
+    std::string question = "every";
+    for (int word = 0; word < 60; ++word) {
+      const std::string text = 'q' + std::to_string(word) + 'q';
+      question += ' ' + text;
+      const QuestionTerm term{text, text};
+      EXPECT_EQ(edited->PassagesWith(term).value(), rebuilt->PassagesWith(term).value()) << text;
+    }
+    const auto a = SearchShards(std::vector{edited}, visible, question, 300, {}).value();
+    const auto b = SearchShards(std::vector{rebuilt}, visible, question, 300, {}).value();
+    ASSERT_EQ(a.size(), 300 - removed.size());
+    ASSERT_EQ(a.size(), b.size());
+    for (size_t i = 0; i < a.size(); ++i) {
+      EXPECT_EQ(a[i].passage, b[i].passage);
+      EXPECT_EQ(a[i].score, b[i].score);
+      EXPECT_FALSE(removed.contains(a[i].passage.value));
+    }
+  }
+}
+
+TEST_F(LexicalTest, RemovingOtherWordsThanWereAddedIsRefused) {
+  std::mt19937 random(7);
+  auto passages = RandomPassages(random, 50);
+  passages[20].text += " secret";
+  const auto builder = LexicalShardBuilder::Reopen(ImageOf(passages)).value();
+  ASSERT_OK(builder->Remove(PassageId{20}, passages[20].title, "anything else"));
+  EXPECT_EQ(builder->Finish().status().code(), StatusCode::kDataLoss);
 }
 
 TEST(LexicalText, OtherTextPassesUnchanged) {

@@ -16,6 +16,31 @@ constexpr int64_t kTierBytes[] = {int64_t{256} << 10, int64_t{2} << 20, int64_t{
 constexpr size_t kMergeShards = 8;
 constexpr int64_t kLargestMergeBytes = int64_t{32} << 20;
 
+struct EditedShard {
+  std::unique_ptr<LexicalShardBuilder> builder;
+  std::vector<std::byte> image;
+};
+
+// The shard without `passages`. kDataLoss if it is not what the catalog says, or does not hold them
+// in these words.
+Result<EditedShard> TakeOut(const std::string& path, const Catalog::ShardRow& shard,
+                            std::span<const IndexedPassage> passages) {
+  MSA_ASSIGN_OR_RETURN(const MappedFile file, MappedFile::Open(path));
+  const std::span<const std::byte> image = file.bytes();
+  if (static_cast<int64_t>(image.size()) != shard.length_bytes ||
+      shard.blocks.size() != NumBlocks(image.size())) {
+    return DataLoss(path + " has another length than the catalog says");
+  }
+  MSA_RETURN_IF_ERROR(VerifiedBytes(image, shard.blocks).Verify(0, image.size()));
+  EditedShard edited;
+  MSA_ASSIGN_OR_RETURN(edited.builder, LexicalShardBuilder::Reopen(image));
+  for (const IndexedPassage& passage : passages) {
+    MSA_RETURN_IF_ERROR(edited.builder->Remove(passage.passage, passage.title, passage.text));
+  }
+  MSA_ASSIGN_OR_RETURN(edited.image, edited.builder->Finish());
+  return edited;
+}
+
 }  // namespace
 
 MergeChoice ChooseMerge(std::span<const int64_t> lengths) {
@@ -64,6 +89,11 @@ Status LexicalWriter::WriteShard() {
   if (builder_ == nullptr) return OkStatus();
   const auto builder = std::move(builder_);
   MSA_ASSIGN_OR_RETURN(const std::vector<std::byte> image, builder->Finish());
+  return WriteImage(*builder, image);
+}
+
+Status LexicalWriter::WriteImage(const LexicalShardBuilder& builder,
+                                 std::span<const std::byte> image) {
   MSA_ASSIGN_OR_RETURN(const FileId id, transaction_.NewFile(FileKind::kLexical));
   const std::string path = transaction_.core().layout.File(FileKind::kLexical, id);
   MSA_ASSIGN_OR_RETURN(auto file, transaction_.fs().Open(path, OpenMode::kCreate));
@@ -78,8 +108,8 @@ Status LexicalWriter::WriteShard() {
   MSA_ASSIGN_OR_RETURN(Statement insert, transaction_.catalog().db().Prepare(
                                              "INSERT INTO shards VALUES(?1, ?2, ?3, ?4)"));
   return insert
-      .Bind(id.value, builder->first_passage().value, builder->end_passage().value,
-            builder->passages())
+      .Bind(id.value, builder.first_passage().value, builder.end_passage().value,
+            builder.passages())
       .Run();
 }
 
@@ -94,13 +124,28 @@ Status LexicalWriter::MergeShards() {
   }
 }
 
-Status LexicalWriter::Merge(std::span<const Catalog::ShardRow> shards) {
+Status LexicalWriter::Drop(const Catalog::ShardRow& shard) {
   MSA_ASSIGN_OR_RETURN(Statement remove,
                        transaction_.catalog().db().Prepare("DELETE FROM shards WHERE file = ?1"));
-  for (const auto& shard : shards) {
-    MSA_RETURN_IF_ERROR(remove.Bind(shard.file.value).Run());
-    MSA_RETURN_IF_ERROR(transaction_.RemoveAfterCommit(FileKind::kLexical, shard.file));
-  }
+  MSA_RETURN_IF_ERROR(remove.Bind(shard.file.value).Run());
+  return transaction_.RemoveAfterCommit(FileKind::kLexical, shard.file);
+}
+
+Status LexicalWriter::Remove(const Catalog::ShardRow& shard,
+                             std::span<const IndexedPassage> passages) {
+  // Of half a shard, indexing what stays costs no more than taking out what goes.
+  if (2 * static_cast<int64_t>(passages.size()) >= shard.passages) return Rebuild(shard);
+  const std::string path = transaction_.core().layout.File(FileKind::kLexical, shard.file);
+  auto edited = TakeOut(path, shard, passages);
+  // Damage in the shard, or an SQLite that tells words apart otherwise than the one that wrote it.
+  if (edited.status().code() == StatusCode::kDataLoss) return Rebuild(shard);
+  MSA_RETURN_IF_ERROR(edited.status());
+  MSA_RETURN_IF_ERROR(Drop(shard));
+  return WriteImage(*edited->builder, edited->image);
+}
+
+Status LexicalWriter::Merge(std::span<const Catalog::ShardRow> shards) {
+  for (const auto& shard : shards) MSA_RETURN_IF_ERROR(Drop(shard));
   MSA_RETURN_IF_ERROR(AddCommitted(shards.front().first_passage, shards.back().end_passage));
   return WriteShard();
 }
