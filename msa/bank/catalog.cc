@@ -146,6 +146,26 @@ RevisionPath RevisionPath::Extended() const {
   return path;
 }
 
+std::vector<RevisionPath::Run> RevisionPath::Difference(const RevisionPath& a,
+                                                        const RevisionPath& b) {
+  std::vector<int64_t> borders;
+  for (const RevisionPath* path : {&a, &b}) {
+    for (const Run& run : path->runs_) {
+      borders.push_back(run.first);
+      borders.push_back(run.last + 1);
+    }
+  }
+  std::ranges::sort(borders);
+  std::vector<Run> difference;
+  for (size_t i = 0; i + 1 < borders.size(); ++i) {
+    const Run run{borders[i], borders[i + 1] - 1};
+    if (run.first <= run.last && a.Contains(run.first) != b.Contains(run.first)) {
+      difference.push_back(run);
+    }
+  }
+  return difference;
+}
+
 Status Catalog::Create(const std::string& path) {
   MSA_ASSIGN_OR_RETURN(Database db,
                        Database::Open(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE));

@@ -3,7 +3,9 @@
 // with what both readers and the writer ask; the writer's own statements are in writer.cc.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -39,10 +41,8 @@ class RevisionPath {
   };
 
   bool Contains(int64_t revision) const {
-    for (const Run& run : runs_) {
-      if (revision >= run.first && revision <= run.last) return true;
-    }
-    return false;
+    const auto run = std::ranges::lower_bound(runs_, revision, std::ranges::greater(), &Run::first);
+    return run != runs_.end() && revision <= run->last;
   }
   void AddRun(Run run) { runs_.push_back(run); }
   // The newest revision on the path; 0 for the empty bank.
@@ -51,6 +51,8 @@ class RevisionPath {
   int64_t run_begin() const { return runs_.empty() ? 0 : runs_.front().first; }
   // The path of a child of last(), when it is numbered last() + 1.
   RevisionPath Extended() const;
+  // The revisions that lie on one of two paths only, ascending.
+  static std::vector<Run> Difference(const RevisionPath& a, const RevisionPath& b);
 
  private:
   std::vector<Run> runs_;  // newest first

@@ -14,26 +14,36 @@ struct Event {
   int64_t document;
   int64_t version;
   bool is_death;
-  // Deaths only: the version came with the same revision, which then never showed it.
-  bool is_fleeting;
 };
 
-// Ascending by revision, then by document.
+// Of every version that was ever seen: those that went with the revision they came with, as erased
+// ones do, were not.
 Result<std::vector<Event>> ReadEvents(Catalog& catalog) {
   MSA_ASSIGN_OR_RETURN(
-      Statement rows,
-      catalog.db().Prepare(
-          "SELECT birth, document, id, 0, 0 FROM versions UNION ALL"
-          " SELECT d.revision, v.document, v.id, 1, v.birth = d.revision FROM deaths d"
-          " JOIN versions v ON v.id = d.version"));
+      Statement versions,
+      catalog.db().Prepare("SELECT id, document, birth FROM versions ORDER BY id"));
+  MSA_ASSIGN_OR_RETURN(
+      Statement deaths,
+      catalog.db().Prepare("SELECT version, revision FROM deaths ORDER BY version"));
+  MSA_ASSIGN_OR_RETURN(bool has_death, deaths.Step());
   std::vector<Event> events;
   while (true) {
-    MSA_ASSIGN_OR_RETURN(const bool row, rows.Step());
-    if (!row) break;
-    events.push_back({rows.Int(0), rows.Int(1), rows.Int(2), rows.Int(3) != 0, rows.Int(4) != 0});
+    MSA_ASSIGN_OR_RETURN(const bool row, versions.Step());
+    if (!row) return events;
+    const int64_t version = versions.Int(0);
+    const int64_t birth = versions.Int(2);
+    const size_t begin = events.size();
+    events.push_back({birth, versions.Int(1), version, false});
+    bool is_seen = true;
+    while (has_death && deaths.Int(0) <= version) {
+      if (deaths.Int(0) == version) {
+        events.push_back({deaths.Int(1), versions.Int(1), version, true});
+        is_seen = is_seen && deaths.Int(1) != birth;
+      }
+      MSA_ASSIGN_OR_RETURN(has_death, deaths.Step());
+    }
+    if (!is_seen) events.resize(begin);
   }
-  std::ranges::sort(events, {}, [](const Event& e) { return std::pair(e.revision, e.document); });
-  return events;
 }
 
 class Keys {
@@ -57,26 +67,100 @@ class Keys {
   Statement key_;
 };
 
+// What happened to the documents, in memory, so that the changes of each revision cost what they
+// are.
+class Events {
+ public:
+  static Result<Events> Read(Catalog& catalog) {
+    MSA_ASSIGN_OR_RETURN(auto events, ReadEvents(catalog));
+    return Events(std::move(events));
+  }
+
+  // Ascending by document.
+  std::span<const Event> Of(int64_t revision) const {
+    const auto found = std::ranges::equal_range(by_revision_, revision, {}, &Event::revision);
+    return {found.begin(), found.end()};
+  }
+  // Ascending: all that may look different from the two paths.
+  std::vector<int64_t> DocumentsThatDiffer(const RevisionPath& a, const RevisionPath& b) const {
+    std::vector<int64_t> documents;
+    for (const RevisionPath::Run& run : RevisionPath::Difference(a, b)) {
+      auto event = std::ranges::lower_bound(by_revision_, run.first, {}, &Event::revision);
+      for (; event != by_revision_.end() && event->revision <= run.last; ++event) {
+        documents.push_back(event->document);
+      }
+    }
+    std::ranges::sort(documents);
+    documents.erase(std::ranges::unique(documents).begin(), documents.end());
+    return documents;
+  }
+  // The version of a document that is visible from a path; 0 if there is none.
+  int64_t VisibleVersion(int64_t document, const RevisionPath& path) {
+    SortByDocument();
+    int64_t visible = 0;
+    const auto found = std::ranges::equal_range(by_document_, document, {}, &Event::document);
+    for (auto event = found.begin(); event != found.end();) {
+      const int64_t version = event->version;
+      bool is_born = false;
+      bool is_dead = false;
+      for (; event != found.end() && event->version == version; ++event) {
+        if (path.Contains(event->revision)) (event->is_death ? is_dead : is_born) = true;
+      }
+      if (is_born && !is_dead) visible = version;
+    }
+    return visible;
+  }
+
+ private:
+  explicit Events(std::vector<Event> events) : by_revision_(std::move(events)) {
+    std::ranges::sort(by_revision_, {},
+                      [](const Event& e) { return std::pair(e.revision, e.document); });
+  }
+  // Only a log with revisions that went back needs it.
+  void SortByDocument() {
+    if (by_document_.size() == by_revision_.size()) return;
+    by_document_ = by_revision_;
+    std::ranges::sort(by_document_, {},
+                      [](const Event& e) { return std::pair(e.document, e.version); });
+  }
+
+  std::vector<Event> by_revision_;  // then by document
+  std::vector<Event> by_document_;  // then by version
+};
+
 // What the events of one revision make of each document.
 Result<std::vector<DocumentChange>> ChangesOf(std::span<const Event> events, Keys& keys) {
   std::vector<DocumentChange> changes;
   for (size_t begin = 0; begin < events.size();) {
-    bool was_there = false;
-    int64_t alive = 0;  // versions that came and stayed
+    bool came = false;
+    bool went = false;
     size_t end = begin;
     for (; end < events.size() && events[end].document == events[begin].document; ++end) {
-      const Event& event = events[end];
-      was_there |= event.is_death && !event.is_fleeting;
-      if (!event.is_death) ++alive;
-      if (event.is_fleeting) --alive;
+      (events[end].is_death ? went : came) = true;
     }
-    if (was_there || alive > 0) {
-      MSA_ASSIGN_OR_RETURN(std::string key, keys.Find(events[begin].document));
-      changes.push_back({std::move(key), !was_there  ? ChangeKind::kAdded
-                                         : alive > 0 ? ChangeKind::kReplaced
-                                                     : ChangeKind::kRemoved});
-    }
+    MSA_ASSIGN_OR_RETURN(std::string key, keys.Find(events[begin].document));
+    changes.push_back({std::move(key), !went  ? ChangeKind::kAdded
+                                       : came ? ChangeKind::kReplaced
+                                              : ChangeKind::kRemoved});
     begin = end;
+  }
+  return changes;
+}
+
+// As DiffRevisions, from the events.
+Result<std::vector<DocumentChange>> ChangesBetween(Catalog& catalog, int64_t from, int64_t to,
+                                                   Events& events, Keys& keys) {
+  MSA_ASSIGN_OR_RETURN(const RevisionPath from_path, catalog.ReadPath(from));
+  MSA_ASSIGN_OR_RETURN(const RevisionPath to_path, catalog.ReadPath(to));
+  std::vector<DocumentChange> changes;
+  for (const int64_t document : events.DocumentsThatDiffer(from_path, to_path)) {
+    const int64_t before = events.VisibleVersion(document, from_path);
+    const int64_t after = events.VisibleVersion(document, to_path);
+    if (before == after) continue;
+    MSA_ASSIGN_OR_RETURN(std::string key, keys.Find(document));
+    changes.push_back({std::move(key), before == 0  ? ChangeKind::kAdded
+                                       : after == 0 ? ChangeKind::kRemoved
+                                                    : ChangeKind::kReplaced});
   }
   return changes;
 }
@@ -141,7 +225,7 @@ Result<std::vector<DocumentChange>> DiffRevisions(Catalog& catalog, int64_t from
 
 Status ReadLog(Catalog& catalog, const CatalogState& state,
                FunctionRef<bool(const RevisionInfo&)> on_revision) {
-  MSA_ASSIGN_OR_RETURN(const std::vector<Event> events, ReadEvents(catalog));
+  MSA_ASSIGN_OR_RETURN(Events events, Events::Read(catalog));
   MSA_ASSIGN_OR_RETURN(const auto erased, ReadErased(catalog));
   MSA_ASSIGN_OR_RETURN(Keys keys, Keys::Create(catalog));
   MSA_ASSIGN_OR_RETURN(
@@ -155,10 +239,9 @@ Status ReadLog(Catalog& catalog, const CatalogState& state,
     RevisionInfo info = ReadRevision(rows);
     const int64_t id = info.id.value;
     if (info.kind == RevisionKind::kRevert) {
-      MSA_ASSIGN_OR_RETURN(info.changes, DiffRevisions(catalog, id - 1, id));
+      MSA_ASSIGN_OR_RETURN(info.changes, ChangesBetween(catalog, id - 1, id, events, keys));
     } else {
-      const auto of_revision = std::ranges::equal_range(events, id, {}, &Event::revision);
-      MSA_ASSIGN_OR_RETURN(info.changes, ChangesOf({of_revision.begin(), of_revision.end()}, keys));
+      MSA_ASSIGN_OR_RETURN(info.changes, ChangesOf(events.Of(id), keys));
     }
     const auto [first, last] = erased.equal_range(id);
     for (auto it = first; it != last; ++it) {

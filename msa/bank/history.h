@@ -9,8 +9,8 @@
 
 namespace msa {
 
-// As Bank::Log. `state` is that of the catalog now. Cost: one pass over versions and deaths, and
-// again over both for each revision that went back.
+// As Bank::Log. `state` is that of the catalog now. Cost: one pass over versions and deaths, which
+// are held in memory (about 80 bytes each), and then what each revision changed.
 Status ReadLog(Catalog& catalog, const CatalogState& state,
                FunctionRef<bool(const RevisionInfo&)> on_revision);
 

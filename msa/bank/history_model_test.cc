@@ -79,6 +79,7 @@ class History {
     fail_at_ = kNever;
     ASSERT_NO_FATAL_FAILURE(LosePowerAndOpen());
     for (size_t r = 0; r < model_.revisions.size(); ++r) ASSERT_NO_FATAL_FAILURE(ExpectEqual(r));
+    ASSERT_NO_FATAL_FAILURE(ExpectLogEqualsDiffs());
     ASSERT_OK(bank_->Audit());
     EXPECT_GT(operations_, 0);
   }
@@ -335,6 +336,21 @@ class History {
     const auto hits = (*snapshot)->SearchLexical("only" + key, 5, {});
     ASSERT_OK(hits);
     ASSERT_EQ(hits->size(), expected.contains(key) ? 1u : 0u) << key;
+  }
+
+  // The log works out changes from what happened in each revision, a diff from what both see.
+  void ExpectLogEqualsDiffs() {
+    std::vector<RevisionInfo> revisions;
+    ASSERT_OK(bank_->Log([&](const RevisionInfo& r) { return revisions.push_back(r), true; }));
+    ASSERT_EQ(revisions.size(), model_.revisions.size() - 1);
+    for (RevisionInfo& revision : revisions) {
+      SCOPED_TRACE("log of revision " + std::to_string(revision.id.value));
+      std::erase_if(revision.changes,
+                    [](const auto& change) { return change.change == ChangeKind::kErased; });
+      const auto diff = bank_->Diff(RevisionId{revision.id.value - 1}, revision.id);
+      ASSERT_OK(diff);
+      EXPECT_EQ(revision.changes, *diff);
+    }
   }
 
   void ExpectLatents(const Snapshot& snapshot, PassageId passage, int32_t token) {
