@@ -68,11 +68,11 @@ Result<Head> ReadHeadFile(FileSystem& fs, const BankLayout& layout, const BankId
 
 Result<Catalog> OpenForReading(FileSystem& fs, const BankLayout& layout, bool read_only) {
   if (!fs.Exists(layout.catalog())) return DataLoss(layout.catalog() + " is missing");
-  if (!read_only) return Catalog::Open(layout.catalog(), Catalog::Access::kRead);
+  if (!read_only) return Catalog::Open(layout.catalog(), Catalog::Access::kRead, fs.sqlite_vfs());
   if (!HasWal(fs, layout)) {
-    return Catalog::Open(layout.catalog(), Catalog::Access::kReadImmutable);
+    return Catalog::Open(layout.catalog(), Catalog::Access::kReadImmutable, fs.sqlite_vfs());
   }
-  auto catalog = Catalog::Open(layout.catalog(), Catalog::Access::kRead);
+  auto catalog = Catalog::Open(layout.catalog(), Catalog::Access::kRead, fs.sqlite_vfs());
   if (catalog.ok()) return catalog;
   return FailedPrecondition(layout.root +
                             " cannot be written and was not closed cleanly (catalog.sqlite-wal "
@@ -256,7 +256,7 @@ Result<std::unique_ptr<Bank>> Bank::Create(const std::string& path, const BankOp
   identity.id = MakeRandomNumber();
   identity.created_unix_ms = UnixMilliseconds();
   identity.options = options;
-  MSA_RETURN_IF_ERROR(Catalog::Create(layout.catalog()));
+  MSA_RETURN_IF_ERROR(Catalog::Create(layout.catalog(), fs.sqlite_vfs()));
   {
     MSA_ASSIGN_OR_RETURN(auto head, fs.Open(layout.head(), OpenMode::kCreate));
     MSA_RETURN_IF_ERROR(InitializeHead(*head, identity.id, Head{}));

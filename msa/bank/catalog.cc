@@ -166,9 +166,9 @@ std::vector<RevisionPath::Run> RevisionPath::Difference(const RevisionPath& a,
   return difference;
 }
 
-Status Catalog::Create(const std::string& path) {
+Status Catalog::Create(const std::string& path, const char* vfs) {
   MSA_ASSIGN_OR_RETURN(Database db,
-                       Database::Open(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE));
+                       Database::Open(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, vfs));
   const std::string pragmas =
       "PRAGMA application_id=" + std::to_string(kCatalogApplicationId) +
       "; PRAGMA user_version=" + std::to_string(kCatalogVersion) +
@@ -182,14 +182,14 @@ Status Catalog::Create(const std::string& path) {
   return OkStatus();
 }
 
-Result<Catalog> Catalog::Open(const std::string& path, Access access) {
+Result<Catalog> Catalog::Open(const std::string& path, Access access, const char* vfs) {
   Catalog catalog;
   const int flags = access == Access::kReadImmutable ? SQLITE_OPEN_READONLY | SQLITE_OPEN_URI
                                                      : SQLITE_OPEN_READWRITE;
   MSA_ASSIGN_OR_RETURN(
       catalog.db_,
       Database::Open(access == Access::kReadImmutable ? SqliteUri(path, "immutable=1") : path,
-                     flags));
+                     flags, vfs));
   Database& db = catalog.db_;
   sqlite3_busy_timeout(db.handle(), kBusyMilliseconds);
   MSA_RETURN_IF_ERROR(

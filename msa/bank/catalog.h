@@ -115,10 +115,10 @@ class Catalog {
     kReadImmutable  // nobody may write meanwhile; works in a folder that cannot be written
   };
 
-  // A new catalog with its tables and state row, synced.
-  static Status Create(const std::string& path);
+  // A new catalog with its tables and state row, synced. `vfs`: as FileSystem::sqlite_vfs says.
+  static Status Create(const std::string& path, const char* vfs = nullptr);
   // kDataLoss if it is no catalog, kUnimplemented if it is a newer one.
-  static Result<Catalog> Open(const std::string& path, Access access);
+  static Result<Catalog> Open(const std::string& path, Access access, const char* vfs = nullptr);
   Catalog() : paths_(std::make_unique<Paths>()) {}
 
   Database& db() { return db_; }

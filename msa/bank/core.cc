@@ -115,7 +115,8 @@ bool HasWal(FileSystem& fs, const BankLayout& layout) {
 Result<Catalog> BankCore::OpenAnotherCatalog() const {
   const bool immutable = read_only && !HasWal(fs, layout);
   return Catalog::Open(layout.catalog(),
-                       immutable ? Catalog::Access::kReadImmutable : Catalog::Access::kRead);
+                       immutable ? Catalog::Access::kReadImmutable : Catalog::Access::kRead,
+                       fs.sqlite_vfs());
 }
 
 void BankCore::AddSnapshot(int64_t epoch) {

@@ -1,8 +1,18 @@
 #include "msa/bank/fault_file_system.h"
 
+#include <algorithm>
 #include <filesystem>
 
+#include "msa/base/check.h"
+
 namespace msa {
+namespace {
+
+bool Keeps(const FaultFileSystem::KeepsUnsynced& keeps, const std::string& path) {
+  return keeps != nullptr && keeps(path);
+}
+
+}  // namespace
 
 class FaultFile final : public File {
  public:
@@ -13,22 +23,25 @@ class FaultFile final : public File {
     return base_->ReadAt(offset, out);
   }
   Status WriteAt(int64_t offset, std::span<const std::byte> data) override {
-    fs_.Remember(path_);
-    const Status status = fs_.Count("write " + path_);
-    if (!status.ok()) {
-      MSA_RETURN_IF_ERROR(base_->WriteAt(offset, data.first(data.size() / 2)));
-      return status;
+    const size_t half = data.size() / 2;
+    if (!fs_.failed()) {
+      const auto count = static_cast<int64_t>(data.size());
+      MSA_RETURN_IF_ERROR(fs_.Remember(path_, *base_, offset, count));
+      MSA_RETURN_IF_ERROR(base_->WriteAt(offset, data.first(half)));
     }
-    return base_->WriteAt(offset, data);
+    MSA_RETURN_IF_ERROR(fs_.Count("write " + path_));
+    return base_->WriteAt(offset + static_cast<int64_t>(half), data.subspan(half));
   }
   Status Truncate(int64_t size) override {
-    fs_.Remember(path_);
     MSA_RETURN_IF_ERROR(fs_.Count("truncate " + path_));
+    MSA_ASSIGN_OR_RETURN(const int64_t old_size, base_->Size());
+    const int64_t count = std::max<int64_t>(0, old_size - size);
+    MSA_RETURN_IF_ERROR(fs_.Remember(path_, *base_, size, count));
     return base_->Truncate(size);
   }
   Status Sync() override {
     MSA_RETURN_IF_ERROR(fs_.Count("sync " + path_));
-    fs_.synced_.erase(path_);
+    fs_.unsynced_.erase(path_);
     return OkStatus();
   }
   Result<int64_t> Size() const override { return base_->Size(); }
@@ -40,40 +53,71 @@ class FaultFile final : public File {
   std::unique_ptr<File> base_;
 };
 
+std::unique_ptr<File> FaultFileSystem::Wrap(std::string path, std::unique_ptr<File> base,
+                                            bool is_new) {
+  if (is_new) unsynced_names_.insert(path);
+  return std::make_unique<FaultFile>(*this, std::move(path), std::move(base));
+}
+
 Status FaultFileSystem::Count(const std::string& what) {
+  if (observer_ && !failed()) observer_();
   return operations_++ < fail_at_ ? OkStatus() : IoError(what + ": injected failure");
 }
 
-void FaultFileSystem::Remember(const std::string& path) {
-  if (synced_.contains(path)) return;
-  auto content = ReadFile(path);
-  MSA_CHECK(content.ok());
-  synced_.emplace(path, *std::move(content));
+Status FaultFileSystem::Remember(const std::string& path, const File& file, int64_t offset,
+                                 int64_t count) {
+  MSA_ASSIGN_OR_RETURN(const int64_t size, file.Size());
+  const int64_t there = std::clamp<int64_t>(size - offset, 0, count);
+  Change change = {offset, std::vector<std::byte>(static_cast<size_t>(there)), size};
+  if (there > 0) MSA_RETURN_IF_ERROR(file.ReadAt(offset, change.bytes));
+  unsynced_[path].push_back(std::move(change));
+  return OkStatus();
 }
 
-void FaultFileSystem::LosePower() {
-  for (const auto& [path, content] : synced_) {
-    if (!base_.Exists(path)) continue;
-    auto file = base_.Open(path, OpenMode::kReadWrite);
-    MSA_CHECK(file.ok() && (*file)->Truncate(0).ok() && (*file)->WriteAt(0, AsBytes(content)).ok());
+void FaultFileSystem::Undo(const std::vector<Change>& changes, const std::string& path) {
+  auto file = PosixFileSystem().Open(path, OpenMode::kReadWrite);
+  MSA_CHECK(file.ok());
+  for (auto change = changes.rbegin(); change != changes.rend(); ++change) {
+    MSA_CHECK((*file)->WriteAt(change->offset, change->bytes).ok() &&
+              (*file)->Truncate(change->file_bytes).ok());
+  }
+}
+
+void FaultFileSystem::LosePower(const KeepsUnsynced& keeps) {
+  for (const auto& [path, changes] : unsynced_) {
+    if (base_.Exists(path) && !Keeps(keeps, path)) Undo(changes, path);
   }
   for (const std::string& path : unsynced_names_) {
+    if (Keeps(keeps, path)) continue;
     [[maybe_unused]] const Status ignored = base_.Remove(path);
   }
-  synced_.clear();
+  unsynced_.clear();
   unsynced_names_.clear();
+}
+
+void FaultFileSystem::CopyAfterPowerLoss(const std::string& root, const std::string& copy,
+                                         const KeepsUnsynced& keeps) const {
+  std::filesystem::remove_all(copy);
+  std::filesystem::copy(root, copy, std::filesystem::copy_options::recursive);
+  const auto in_copy = [&](const std::string& path) { return copy + path.substr(root.size()); };
+  for (const auto& [path, changes] : unsynced_) {
+    if (base_.Exists(in_copy(path)) && !Keeps(keeps, path)) Undo(changes, in_copy(path));
+  }
+  for (const std::string& path : unsynced_names_) {
+    if (!Keeps(keeps, path)) std::filesystem::remove(in_copy(path));
+  }
 }
 
 Result<std::unique_ptr<File>> FaultFileSystem::Open(const std::string& path, OpenMode mode) {
   const bool is_new = mode == OpenMode::kCreate && !base_.Exists(path);
   MSA_ASSIGN_OR_RETURN(auto file, base_.Open(path, mode));
-  if (is_new) unsynced_names_.insert(path);
-  return std::make_unique<FaultFile>(*this, path, std::move(file));
+  return Wrap(path, std::move(file), is_new);
 }
 
 Status FaultFileSystem::Remove(const std::string& path) {
   MSA_RETURN_IF_ERROR(Count("remove " + path));
-  synced_.erase(path);
+  unsynced_.erase(path);
+  unsynced_names_.erase(path);
   return base_.Remove(path);
 }
 

@@ -1,28 +1,49 @@
 // A file system that stops at a chosen write or sync and then forgets what was never synced, as a
-// machine does that loses power. SQLite's own files do not pass through it.
+// machine does that loses power. SQLite's files pass through it like all others.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <set>
 #include <string>
+#include <vector>
 
+#include "msa/bank/fault_vfs.h"
 #include "msa/base/file.h"
 
 namespace msa {
 
 class FaultFileSystem final : public FileSystem {
  public:
-  // Operation number `fail_at` (from 0) and all later ones fail; a failing write has written half.
-  explicit FaultFileSystem(int64_t fail_at) : fail_at_(fail_at) {}
+  // Which files keep what was written to them and not synced, when power goes: a disk may have
+  // written any of it. Null: none does.
+  using KeepsUnsynced = std::function<bool(const std::string& path)>;
+
+  // Operation number `fail_at` (from 0) and all later ones fail; if it is a write, half of it is
+  // done.
+  explicit FaultFileSystem(int64_t fail_at)
+      : vfs_(*this, [this](std::string path, std::unique_ptr<File> base,
+                           bool is_new) { return Wrap(std::move(path), std::move(base), is_new); }),
+        fail_at_(fail_at) {}
 
   // Writes, truncations, syncs, renames, removals and new folders so far.
   int64_t operations() const { return operations_; }
   bool failed() const { return operations_ > fail_at_; }
+  // Power goes now, not at an operation chosen before: all later ones fail.
+  void Stop() { fail_at_ = std::min(fail_at_, operations_ - 1); }
 
-  // Brings every file back to what was synced last, and removes new files whose folder was not.
-  void LosePower();
+  // Calls this within each operation, when all before it are done, and half of it if it is a write.
+  void SetObserver(std::function<void()> observer) { observer_ = std::move(observer); }
+
+  // Brings every file back to what was synced last, unless it keeps the rest, and removes new files
+  // whose folder was not synced, likewise. REQUIRES: none is open.
+  void LosePower(const KeepsUnsynced& keeps = nullptr);
+  // Makes `copy` what the folder `root` would be after that.
+  void CopyAfterPowerLoss(const std::string& root, const std::string& copy,
+                          const KeepsUnsynced& keeps = nullptr) const;
 
   Result<std::unique_ptr<File>> Open(const std::string& path, OpenMode mode) override;
   Status Remove(const std::string& path) override;
@@ -31,19 +52,31 @@ class FaultFileSystem final : public FileSystem {
   Status SyncDirectory(const std::string& path) override;
   Result<std::vector<std::string>> List(const std::string& path) override;
   bool Exists(const std::string& path) override;
+  const char* sqlite_vfs() const override { return vfs_.name(); }
 
  private:
   friend class FaultFile;
+  // What a change of a file replaced.
+  struct Change {
+    int64_t offset;
+    std::vector<std::byte> bytes;
+    int64_t file_bytes;  // before it
+  };
+
+  std::unique_ptr<File> Wrap(std::string path, std::unique_ptr<File> base, bool is_new);
   // Counts an operation; an error from fail_at_ on.
   Status Count(const std::string& what);
-  // Keeps the content of `path` before its first unsynced change.
-  void Remember(const std::string& path);
+  // Keeps what bytes [offset, offset + count) of a file are before they change.
+  Status Remember(const std::string& path, const File& file, int64_t offset, int64_t count);
+  static void Undo(const std::vector<Change>& changes, const std::string& path);
 
   FileSystem& base_ = PosixFileSystem();
-  const int64_t fail_at_;
+  const FaultVfs vfs_;
+  int64_t fail_at_;
   int64_t operations_ = 0;
-  std::map<std::string, std::string> synced_;  // by path, of files with unsynced changes
-  std::set<std::string> unsynced_names_;       // new files whose folder was not synced
+  std::function<void()> observer_;
+  std::map<std::string, std::vector<Change>> unsynced_;  // by path, oldest first
+  std::set<std::string> unsynced_names_;                 // new files whose folder was not synced
 };
 
 }  // namespace msa

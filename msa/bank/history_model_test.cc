@@ -1,6 +1,8 @@
 // Random operations of every kind on a bank and on a plain model of it, with power lost at random
-// writes and syncs: no acknowledged revision is lost, no erased document is there again, and every
-// revision equals the model's. MSA_MODEL_SEEDS says how many histories to run (6).
+// writes and syncs, of SQLite's files too, or at every one of a history: no acknowledged revision
+// is lost, no erased document is there again, and every revision equals the model's.
+// MSA_MODEL_SEEDS says how many histories to run (6), MSA_MODEL_STRIDE at which writes and syncs of
+// one to look: 1 at every one, by default at every 150th.
 #include <gmock/gmock.h>
 
 #include <algorithm>
@@ -18,6 +20,8 @@ namespace msa {
 namespace {
 
 constexpr int kSteps = 300;
+// Power goes within so many writes and syncs of an opening, or not before it is opened again.
+constexpr unsigned kMaxOperations = 600;
 constexpr int64_t kNever = int64_t{1} << 40;
 constexpr int64_t kSmallSeal = 1500;
 const LatentLayout kLayout{.key_dim = 16, .layers = 1, .kv_heads = 1, .head_dim = 4};
@@ -68,6 +72,11 @@ LatentBlock LatentsOf(int32_t token) { return MakeLatents(kLayout, {1 + token % 
 class History {
  public:
   History(unsigned seed, const std::string& path) : random_(seed), path_(path) {}
+  // Power is not lost; what would be left if it were is looked at, at every `stride`th write or
+  // sync.
+  History(unsigned seed, const std::string& path, int64_t stride) : History(seed, path) {
+    stride_ = stride;
+  }
 
   void Run() {
     ASSERT_OK(Bank::Create(path_, {}));
@@ -83,6 +92,9 @@ class History {
     ASSERT_OK(bank_->Audit());
     EXPECT_GT(operations_, 0);
   }
+
+  int64_t writes_and_syncs() const { return writes_and_syncs_; }
+  int64_t points() const { return points_; }
 
   int64_t operations() const { return operations_; }
   int64_t power_losses() const { return power_losses_; }
@@ -107,10 +119,15 @@ class History {
 
   void Open() {
     fs_ = std::make_unique<FaultFileSystem>(fail_at_);
+    if (stride_ > 0) {
+      fs_->SetObserver([this] {
+        if (writes_and_syncs_++ % stride_ == 0) ExpectSoundAfterPowerLoss();
+      });
+    }
     auto core = OpenCore(path_, *fs_);
     ASSERT_OK(core);
     core_ = *std::move(core);
-    auto bank = Bank::Open(path_);
+    auto bank = Bank::Open(path_, *fs_);
     ASSERT_OK(bank);
     bank_ = *std::move(bank);
     ReadEncoding();
@@ -127,37 +144,86 @@ class History {
     fingerprint_ = encodings->back().info.fingerprint;
   }
 
-  // The machine stops here and starts again.
-  void LosePowerAndOpen() {
+  // The machine stops here and starts again. What was never synced is lost or not, file by file.
+  // The bank may then be in the state `after`, if an operation that was stopped would have led
+  // there.
+  void LosePowerAndOpen(const Model* after = nullptr) {
     ++power_losses_;
+    fs_->Stop();
     writer_.reset();
     bank_.reset();
     core_.reset();
-    fs_->LosePower();
-    fail_at_ = fail_at_ == kNever || Random(2) == 0 ? kNever : Random(60);
-    if (fail_at_ == kNever && Random(3) != 0) fail_at_ = Random(60);
+    fs_->LosePower([this](const std::string&) { return Random(2) == 0; });
+    fail_at_ = stride_ > 0 || Random(3) == 0 ? kNever : Random(kMaxOperations);
     ASSERT_NO_FATAL_FAILURE(Open());
+    const auto snapshot = bank_->Latest();
+    ASSERT_OK(snapshot);
+    if (after != nullptr && IsAt(**snapshot, *after)) model_ = *after;
     pending_ = model_.newest();
     pending_readmitted_.clear();
     ASSERT_NO_FATAL_FAILURE(ExpectEqual(model_.revisions.size() - 1));
   }
 
+  static bool IsAt(const Snapshot& snapshot, const Model& model) {
+    return snapshot.revision().value == static_cast<int64_t>(model.revisions.size()) - 1;
+  }
+
+  // What power lost now would leave: with nothing that was not synced, with all of it, and with
+  // some files of it.
+  void ExpectSoundAfterPowerLoss() {
+    SCOPED_TRACE("write or sync " + std::to_string(writes_and_syncs_ - 1));
+    ++points_;
+    const std::string image = path_ + "-image";
+    fs_->CopyAfterPowerLoss(path_, image);
+    ExpectSoundImage(image);
+    fs_->CopyAfterPowerLoss(path_, image, [](const std::string&) { return true; });
+    ExpectSoundImage(image);
+    fs_->CopyAfterPowerLoss(path_, image, [&](const std::string&) { return Random(2) == 0; });
+    ExpectSoundImage(image);
+  }
+
+  void ExpectSoundImage(const std::string& path) {
+    const auto bank = Bank::Open(path);
+    ASSERT_OK(bank);
+    const auto snapshot = (*bank)->Latest();
+    ASSERT_OK(snapshot);
+    const bool is_done = in_flight_ != nullptr && IsAt(**snapshot, *in_flight_);
+    const Model& model = is_done ? *in_flight_ : model_;
+    ASSERT_EQ((*snapshot)->revision().value, static_cast<int64_t>(model.revisions.size()) - 1);
+    ExpectEqual(**bank, model, model.revisions.size() - 1);
+    ExpectEqual(**bank, model, Random(static_cast<unsigned>(model.revisions.size())));
+    ASSERT_OK((*bank)->Audit());
+    // The next writer goes on.
+    auto writer = (*bank)->StartWrite();
+    ASSERT_OK(writer);
+    ASSERT_OK((*writer)->Add(ToNewDocument("after", {{"onlyafter"}, {}})));
+    ASSERT_OK((*writer)->Commit("after"));
+    Model grown = model;
+    grown.revisions.push_back(model.newest());
+    grown.revisions.back()["after"] = {{"onlyafter"}, {}};
+    ExpectEqual(**bank, grown, grown.revisions.size() - 1);
+    ASSERT_OK((*bank)->Audit());
+  }
+
+  // What the operation under way leads to, while it is.
+  class InFlight {
+   public:
+    InFlight(History* history, const Model* after) : history_(history) {
+      history_->in_flight_ = after;
+    }
+    ~InFlight() { history_->in_flight_ = nullptr; }
+
+   private:
+    History* history_;
+  };
+
   // True if an operation did what it should; false if power went, and all was opened again. The
-  // bank may then be in the state `after`, if the operation would have led there.
+  // bank may then be in the state `after`.
   bool Did(const Status& status, const Model* after = nullptr) {
     ++operations_;
     if (status.ok()) return true;
     EXPECT_TRUE(fs_->failed()) << status;
-    if (after != nullptr) {
-      auto bank = Bank::Open(path_);
-      EXPECT_TRUE(bank.ok()) << bank.status();
-      const auto snapshot = (*bank)->Latest();
-      EXPECT_TRUE(snapshot.ok()) << snapshot.status();
-      if ((*snapshot)->revision().value == static_cast<int64_t>(after->revisions.size()) - 1) {
-        model_ = *after;
-      }
-    }
-    LosePowerAndOpen();
+    LosePowerAndOpen(after);
     return false;
   }
 
@@ -213,6 +279,7 @@ class History {
     const bool changes = writer_->pending_documents() > 0;
     if (changes) after.revisions.push_back(pending_);
     for (const std::string& key : pending_readmitted_) after.erased.erase(key);
+    const InFlight in_flight(this, &after);
     const auto revision = writer_->Commit("step");
     if (!Did(revision.status(), &after)) return;
     EXPECT_EQ(revision->value, static_cast<int64_t>(after.revisions.size()) - 1);
@@ -233,6 +300,7 @@ class History {
     const size_t target = 1 + Random(static_cast<unsigned>(model_.revisions.size() - 1));
     Model after = model_;
     after.revisions.push_back(model_.revisions[target]);
+    const InFlight in_flight(this, &after);
     const auto revision = writer_->Revert(RevisionId{static_cast<int64_t>(target)}, "back");
     if (!Did(revision.status(), &after)) return;
     Acknowledge(after);
@@ -250,6 +318,7 @@ class History {
     const std::string key = *std::next(ever.begin(), Random(static_cast<unsigned>(ever.size())));
     Model after = model_;
     after.Erase({key});
+    const InFlight in_flight(this, &after);
     const auto report = writer_->Erase({.documents = {key}, .where = {}}, "erase");
     if (!Did(report.status(), &after)) return;
     EXPECT_GE(report->numbers.size(), 1u);  // with those that still wait
@@ -310,11 +379,15 @@ class History {
     pending_readmitted_.clear();
   }
 
-  void ExpectEqual(size_t revision) {
+  void ExpectEqual(size_t revision) { ExpectEqual(*bank_, model_, revision); }
+
+  void ExpectEqual(Bank& bank, const Model& model, size_t revision) {
     SCOPED_TRACE("revision " + std::to_string(revision));
-    const State& expected = model_.revisions[revision];
-    const auto snapshot = bank_->At(RevisionId{static_cast<int64_t>(revision)});
+    const State& expected = model.revisions[revision];
+    const auto snapshot = bank.At(RevisionId{static_cast<int64_t>(revision)});
     ASSERT_OK(snapshot);
+    const auto encodings = (*snapshot)->Encodings();
+    ASSERT_OK(encodings);
     State found;
     ASSERT_OK((*snapshot)->ForEachDocument({}, [&](const DocumentInfo& info) {
       const auto content = (*snapshot)->ReadContent(info.version);
@@ -326,7 +399,9 @@ class History {
         document.words.push_back(
             content->text.substr(static_cast<size_t>(passage.begin),
                                  static_cast<size_t>(passage.end - passage.begin - 1)));
-        ExpectLatents(**snapshot, passage.id, TokenOf(document.words.back()));
+        for (const EncodingStats& encoding : *encodings) {
+          ExpectLatents(**snapshot, encoding.info.id, passage.id, TokenOf(document.words.back()));
+        }
       }
       return true;
     }));
@@ -353,9 +428,9 @@ class History {
     }
   }
 
-  void ExpectLatents(const Snapshot& snapshot, PassageId passage, int32_t token) {
-    if (!encoding_.valid()) return;
-    const auto block = snapshot.ReadLatents(encoding_, passage);
+  void ExpectLatents(const Snapshot& snapshot, EncodingId encoding, PassageId passage,
+                     int32_t token) {
+    const auto block = snapshot.ReadLatents(encoding, passage);
     if (block.status().code() == StatusCode::kNotFound) return;
     ASSERT_OK(block);
     EXPECT_EQ(block->latents, LatentsOf(token).latents);
@@ -363,6 +438,7 @@ class History {
 
   std::mt19937 random_;
   const std::string path_;
+  int64_t stride_ = 0;  // 0: power is lost
   int64_t fail_at_ = kNever;
   std::unique_ptr<FaultFileSystem> fs_;
   std::shared_ptr<BankCore> core_;  // what the writer writes through
@@ -371,15 +447,23 @@ class History {
   EncodingId encoding_;
   std::string fingerprint_ = "feed0";
   Model model_;
+  const Model* in_flight_ = nullptr;
   State pending_;  // of the revision in the making
   std::set<std::string> pending_readmitted_;
   int64_t operations_ = 0;
   int64_t power_losses_ = 0;
+  int64_t writes_and_syncs_ = 0;
+  int64_t points_ = 0;  // of them, looked at
 };
 
+// A number that the environment may give.
+int64_t Setting(const char* name, int64_t otherwise) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? otherwise : std::atoll(value);
+}
+
 TEST(BankHistory, RandomOperationsWithPowerLossesEqualAModel) {
-  const char* seeds = std::getenv("MSA_MODEL_SEEDS");
-  const unsigned histories = seeds == nullptr ? 6 : static_cast<unsigned>(std::atoi(seeds));
+  const auto histories = static_cast<unsigned>(Setting("MSA_MODEL_SEEDS", 6));
   int64_t operations = 0;
   int64_t losses = 0;
   for (unsigned seed = 1; seed <= histories; ++seed) {
@@ -393,6 +477,19 @@ TEST(BankHistory, RandomOperationsWithPowerLossesEqualAModel) {
   }
   std::printf("%u histories, %lld operations, %lld losses of power\n", histories,
               static_cast<long long>(operations), static_cast<long long>(losses));
+}
+
+TEST(BankHistory, PowerLostAtEveryWriteAndSyncLeavesWhatWasCommitted) {
+  const int64_t stride = Setting("MSA_MODEL_STRIDE", 150);
+  constexpr unsigned kSeed = 7;
+  TemporaryFolder folder;
+  History history(kSeed, folder / "bank", stride);
+  ASSERT_NO_FATAL_FAILURE(history.Run());
+  std::printf("%lld operations, %lld writes and syncs, power lost at %lld\n",
+              static_cast<long long>(history.operations()),
+              static_cast<long long>(history.writes_and_syncs()),
+              static_cast<long long>(history.points()));
+  EXPECT_GT(history.points(), 20);
 }
 
 }  // namespace

@@ -58,7 +58,8 @@ Result<std::unique_ptr<WriteTransaction>> WriteTransaction::Start(std::shared_pt
   std::unique_ptr<WriteTransaction> self(new WriteTransaction(std::move(core)));
   const BankLayout& layout = self->core_->layout;
   MSA_ASSIGN_OR_RETURN(self->lock_, LockRecord::AcquireWriter(layout.lock()));
-  MSA_ASSIGN_OR_RETURN(self->catalog_, Catalog::Open(layout.catalog(), Catalog::Access::kWrite));
+  MSA_ASSIGN_OR_RETURN(self->catalog_, Catalog::Open(layout.catalog(), Catalog::Access::kWrite,
+                                                     self->fs().sqlite_vfs()));
   MSA_ASSIGN_OR_RETURN(self->state_, self->catalog_.ReadState());
   MSA_RETURN_IF_ERROR(self->Recover());
   MSA_ASSIGN_OR_RETURN(self->insert_chain_, self->catalog_.db().Prepare(

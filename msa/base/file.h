@@ -46,6 +46,8 @@ class FileSystem {
   // Names (not paths) in a folder, ascending.
   virtual Result<std::vector<std::string>> List(const std::string& path) = 0;
   virtual bool Exists(const std::string& path) = 0;
+  // The name of the SQLite VFS that opens databases among these files; null: SQLite's default.
+  virtual const char* sqlite_vfs() const { return nullptr; }
 };
 
 // The operating system's files. One object for the process.
