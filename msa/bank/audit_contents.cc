@@ -4,9 +4,9 @@
 #include <set>
 
 #include "msa/bank/audit.h"
-#include "msa/bank/blocks.h"
+#include "msa/bank/contents_check.h"
 #include "msa/bank/latent_catalog.h"
-#include "msa/bank/pack.h"
+#include "msa/bank/pending_erasure.h"
 
 namespace msa {
 namespace {
@@ -60,7 +60,7 @@ class ContentVerifier {
     MSA_ASSIGN_OR_RETURN(const auto encodings, ReadEncodings(catalog_));
     for (const EncodingInfo& encoding : encodings) encodings_.emplace(encoding.id, encoding);
     MSA_RETURN_IF_ERROR(CheckReferences());
-    MSA_RETURN_IF_ERROR(FindDoomed());
+    MSA_ASSIGN_OR_RETURN(doomed_, ReadDoomedVersions(catalog_));
     int64_t bytes = 0;
     for (const Catalog::FileRow& file : files) {
       const Status status = VerifyFile(file);
@@ -72,19 +72,6 @@ class ContentVerifier {
   }
 
  private:
-  // Versions whose bytes an erasure under way may have overwritten, though their rows are there.
-  Status FindDoomed() {
-    MSA_ASSIGN_OR_RETURN(
-        Statement rows,
-        catalog_.db().Prepare("SELECT v.id FROM erased e JOIN documents d ON d.lookup = e.lookup"
-                              " JOIN versions v ON v.document = d.id"));
-    while (true) {
-      MSA_ASSIGN_OR_RETURN(const bool row, rows.Step());
-      if (!row) return OkStatus();
-      doomed_.insert(rows.Int(0));
-    }
-  }
-
   // Rows must not name what is not there.
   Status CheckReferences() {
     MSA_ASSIGN_OR_RETURN(
@@ -110,7 +97,7 @@ class ContentVerifier {
       case FileKind::kPack: return VerifyPack(row);
       case FileKind::kTail: return VerifyTail(row);
       case FileKind::kSegment: return VerifySegment(row);
-      case FileKind::kLexical: return VerifyShard(row);
+      case FileKind::kLexical: return CheckShardFile(core_.layout.File(row.kind, row.id), row);
     }
     return OkStatus();
   }
@@ -124,27 +111,11 @@ class ContentVerifier {
       const DocumentInfo& info = version.info;
       Status status = walk.Next(version.frame.position, version.frame.length);
       const bool is_doomed = doomed_.contains(info.version.value);
-      if (status.ok() && !is_doomed) status = VerifyFrame(*file, version);
+      if (status.ok() && !is_doomed) status = CheckFrame(*file, version);
       return status.WithContext("document " + info.key + " (version " +
                                 std::to_string(info.version.value) + ")");
     }));
     return walk.Finish();
-  }
-
-  static Status VerifyFrame(const File& file, const VersionRow& version) {
-    MSA_ASSIGN_OR_RETURN(const DocumentContent content,
-                         ReadFrame(file, version.frame, PassageId{version.first_passage}));
-    int64_t tokens = 0;
-    for (const auto& ids : content.tokens) tokens += static_cast<int64_t>(ids.size());
-    if (Blake2b(AsBytes(content.text)) != version.text_hash) {
-      return DataLoss("its text is not the one that its row names");
-    }
-    if (static_cast<int64_t>(content.passages.size()) != version.info.num_passages ||
-        tokens != version.info.num_tokens ||
-        static_cast<int64_t>(content.text.size()) != version.info.text_bytes) {
-      return DataLoss("its frame and its row differ in passages, tokens or bytes of text");
-    }
-    return OkStatus();
   }
 
   // Ascending by where they lie.
@@ -171,11 +142,9 @@ class ContentVerifier {
 
   // Every row of a segment belongs to a passage.
   Status VerifySegment(const Catalog::FileRow& row) {
-    // Opened anew: the cache would say that blocks verified earlier are sound.
-    MSA_ASSIGN_OR_RETURN(const auto segment, Segment::Open(core_.layout.File(row.kind, row.id),
-                                                           encodings_.at(row.encoding).layout,
-                                                           row.length, row.checksum));
-    MSA_RETURN_IF_ERROR(segment->ReadRows(0, segment->num_rows(), true).status());
+    MSA_ASSIGN_OR_RETURN(const auto segment,
+                         CheckSegmentFile(core_.layout.File(row.kind, row.id),
+                                          encodings_.at(row.encoding).layout, row));
     MSA_ASSIGN_OR_RETURN(const auto places, PlacesIn(row));
     int64_t next = 0;
     for (const LatentPlace& place : places) {
@@ -185,25 +154,6 @@ class ContentVerifier {
     if (next == segment->num_rows()) return OkStatus();
     return DataLoss("row " + std::to_string(next) + " of " + std::to_string(segment->num_rows()) +
                     " belongs to no passage or to two");
-  }
-
-  Status VerifyShard(const Catalog::FileRow& row) {
-    const std::string path = core_.layout.File(row.kind, row.id);
-    MSA_ASSIGN_OR_RETURN(const MappedFile file, MappedFile::Open(path));
-    const auto found = BlockChecksums(file.bytes());
-    const auto found_bytes = std::as_bytes(std::span(found));
-    if (static_cast<int64_t>(file.bytes().size()) != row.length ||
-        Checksum64(row.blocks) != row.checksum) {
-      return DataLoss("its length or its checksums are not those of the catalog");
-    }
-    for (size_t i = 0; i < found.size(); ++i) {
-      const auto expected = std::span(row.blocks).subspan(i * sizeof(uint64_t), sizeof(uint64_t));
-      if (!std::ranges::equal(found_bytes.subspan(i * sizeof(uint64_t), sizeof(uint64_t)),
-                              expected)) {
-        return DataLoss("wrong checksum of the block at byte " + std::to_string(i * kBlockBytes));
-      }
-    }
-    return OkStatus();
   }
 
   // Every passage is in one shard.

@@ -4,6 +4,7 @@
 #include <map>
 #include <set>
 
+#include "msa/bank/committed_files.h"
 #include "msa/bank/latent_catalog.h"
 #include "msa/bank/latent_writer.h"
 #include "msa/bank/lexical_writer.h"
@@ -13,20 +14,8 @@
 namespace msa {
 namespace {
 
-constexpr int64_t kZeroBytes = int64_t{1} << 20;
 // Text of erased documents that is kept in memory on the way. Of more, shards are built anew.
 constexpr int64_t kKeptTextBytes = int64_t{64} << 20;
-
-Status ZeroRun(File& file, int64_t begin, int64_t bytes) {
-  const std::vector<std::byte> zeros(static_cast<size_t>(std::min(bytes, kZeroBytes)));
-  for (int64_t done = 0; done < bytes;) {
-    const int64_t count = std::min(kZeroBytes, bytes - done);
-    MSA_RETURN_IF_ERROR(
-        file.WriteAt(begin + done, std::span(zeros).first(static_cast<size_t>(count))));
-    done += count;
-  }
-  return OkStatus();
-}
 
 struct Run {
   int64_t begin;
@@ -101,17 +90,13 @@ Status Erasure::Intend(std::span<const DocId> documents, std::string_view messag
 
 Result<std::vector<VersionRow>> Erasure::FindDoomed() {
   Catalog& catalog = transaction_.catalog();
-  MSA_ASSIGN_OR_RETURN(
-      Statement rows,
-      catalog.db().Prepare("SELECT v.id FROM erased e JOIN documents d ON d.lookup = e.lookup"
-                           " JOIN versions v ON v.document = d.id ORDER BY v.id"));
+  MSA_ASSIGN_OR_RETURN(const auto doomed, ReadDoomedVersions(catalog));
   std::vector<VersionRow> versions;
-  while (true) {
-    MSA_ASSIGN_OR_RETURN(const bool row, rows.Step());
-    if (!row) return versions;
-    MSA_ASSIGN_OR_RETURN(auto version, catalog.FindVersion(VersionId{rows.Int(0)}));
+  for (const int64_t id : doomed) {
+    MSA_ASSIGN_OR_RETURN(auto version, catalog.FindVersion(VersionId{id}));
     if (version) versions.push_back(*std::move(version));
   }
+  return versions;
 }
 
 Erasure::Contents Erasure::ReadDoomed(std::span<const VersionRow> versions) {
@@ -152,7 +137,7 @@ Status Erasure::ZeroRuns(std::span<const VersionRow> versions) {
   for (const auto& [file, of_file] : runs) {
     const std::string path = transaction_.core().layout.File(file.first, file.second);
     MSA_ASSIGN_OR_RETURN(const auto opened, transaction_.fs().Open(path, OpenMode::kReadWrite));
-    for (const Run& run : of_file) MSA_RETURN_IF_ERROR(ZeroRun(*opened, run.begin, run.bytes));
+    for (const Run& run : of_file) MSA_RETURN_IF_ERROR(ZeroRange(*opened, run.begin, run.bytes));
     MSA_RETURN_IF_ERROR(opened->Sync());
     MSA_RETURN_IF_ERROR(opened->Close());
   }

@@ -3,8 +3,8 @@
 #include <sys/wait.h>
 
 #include "msa/bank/bank_test_util.h"
-#include "msa/bank/catalog.h"
 #include "msa/bank/core.h"
+#include "msa/bank/everything.h"
 #include "msa/bank/fault_file_system.h"
 #include "msa/bank/writer.h"
 
@@ -72,35 +72,6 @@ class ErasureTest : public testing::Test {
     MSA_ASSIGN_OR_RETURN(const auto bank, Bank::Open(path, fs));
     MSA_ASSIGN_OR_RETURN(const auto writer, bank->StartWrite());
     return writer->Erase(request, "erase");
-  }
-
-  // Everything that is in the bank's folder, and the decoded content of its packs and shards.
-  static std::string Everything(const std::string& path) {
-    std::string all;
-    for (const auto& entry : std::filesystem::recursive_directory_iterator(path)) {
-      if (entry.is_regular_file()) all += ReadFile(entry.path().string()).value();
-    }
-    auto catalog = Catalog::Open(path + "/catalog.sqlite", Catalog::Access::kRead);
-    MSA_CHECK(catalog.ok());
-    MSA_CHECK(
-        catalog
-            ->ForEachVersion([&](const VersionRow& version) -> Status {
-              const std::string pack = BankLayout{path}.File(FileKind::kPack, version.frame.file);
-              MSA_ASSIGN_OR_RETURN(const auto file, PosixFileSystem().Open(pack, OpenMode::kRead));
-              const auto content = ReadFrame(*file, version.frame, PassageId{0});
-              if (content.ok()) all += content->text;
-              return OkStatus();
-            })
-            .ok());
-    for (const auto& entry : std::filesystem::directory_iterator(path + "/lexical")) {
-      auto db = Database::Open(entry.path().string(), SQLITE_OPEN_READONLY);
-      MSA_CHECK(db.ok() &&
-                db->Execute("CREATE VIRTUAL TABLE temp.v USING fts5vocab(main,t,row)").ok());
-      auto terms = db->Prepare("SELECT term FROM temp.v");
-      MSA_CHECK(terms.ok());
-      while (*terms->Step()) all += std::string(terms->Text(0)) + "\n";
-    }
-    return all;
   }
 
   // Which traces of a document are there: its words, and the floats of its latents.

@@ -40,4 +40,17 @@ Status WritePendingErasure(Catalog& catalog, const std::vector<RandomNumber>& nu
 
 Status RemovePendingErasure(Catalog& catalog) { return catalog.RemoveSetting(kSetting); }
 
+Result<std::set<int64_t>> ReadDoomedVersions(Catalog& catalog) {
+  MSA_ASSIGN_OR_RETURN(
+      Statement rows,
+      catalog.db().Prepare("SELECT v.id FROM erased e JOIN documents d ON d.lookup = e.lookup"
+                           " JOIN versions v ON v.document = d.id"));
+  std::set<int64_t> versions;
+  while (true) {
+    MSA_ASSIGN_OR_RETURN(const bool row, rows.Step());
+    if (!row) return versions;
+    versions.insert(rows.Int(0));
+  }
+}
+
 }  // namespace msa

@@ -2,7 +2,9 @@
 // writer to go on.
 #pragma once
 
+#include <cstdint>
 #include <optional>
+#include <set>
 #include <vector>
 
 #include "msa/bank/catalog.h"
@@ -14,5 +16,8 @@ namespace msa {
 Result<std::optional<std::vector<RandomNumber>>> ReadPendingErasure(Catalog& catalog);
 Status WritePendingErasure(Catalog& catalog, const std::vector<RandomNumber>& numbers);
 Status RemovePendingErasure(Catalog& catalog);
+// Ids of versions that an erasure under way removes: their bytes may be overwritten already, though
+// their rows are there.
+Result<std::set<int64_t>> ReadDoomedVersions(Catalog& catalog);
 
 }  // namespace msa

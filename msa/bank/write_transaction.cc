@@ -1,59 +1,10 @@
 #include "msa/bank/write_transaction.h"
 
-#include <algorithm>
-
+#include "msa/bank/committed_files.h"
 #include "msa/bank/pending_erasure.h"
 #include "msa/base/check.h"
 
 namespace msa {
-namespace {
-
-// Gives the files of `kind` that the catalog does not name to `remove`, and cuts the others at
-// their committed lengths.
-Status RecoverFolder(FileSystem& fs, const BankLayout& layout, FileKind kind,
-                     std::span<const Catalog::FileRow> rows,
-                     FunctionRef<Status(const std::string& path)> remove) {
-  MSA_ASSIGN_OR_RETURN(const auto names, fs.List(layout.Folder(kind)));
-  for (const std::string& name : names) {
-    const auto id = ParseFileName(kind, name);
-    if (!id) continue;
-    const auto row =
-        std::ranges::find_if(rows, [&](const auto& r) { return r.id == *id && r.kind == kind; });
-    const std::string path = layout.File(kind, *id);
-    if (row == rows.end()) {
-      MSA_RETURN_IF_ERROR(remove(path));
-      continue;
-    }
-    MSA_ASSIGN_OR_RETURN(auto file, fs.Open(path, OpenMode::kReadWrite));
-    MSA_ASSIGN_OR_RETURN(const int64_t size, file->Size());
-    if (size < row->length) {
-      return DataLoss(path + " has " + std::to_string(size) + " bytes, expected " +
-                      std::to_string(row->length));
-    }
-    if (size > row->length) {
-      MSA_RETURN_IF_ERROR(file->Truncate(row->length));
-      MSA_RETURN_IF_ERROR(file->Sync());
-    }
-  }
-  return OkStatus();
-}
-
-constexpr int64_t kOverwriteBytes = int64_t{1} << 20;
-
-Status Overwrite(FileSystem& fs, const std::string& path) {
-  MSA_ASSIGN_OR_RETURN(const auto file, fs.Open(path, OpenMode::kReadWrite));
-  MSA_ASSIGN_OR_RETURN(const int64_t size, file->Size());
-  const std::vector<std::byte> zeros(static_cast<size_t>(std::min(size, kOverwriteBytes)));
-  for (int64_t begin = 0; begin < size; begin += kOverwriteBytes) {
-    const auto count = static_cast<size_t>(std::min(kOverwriteBytes, size - begin));
-    MSA_RETURN_IF_ERROR(file->WriteAt(begin, std::span(zeros).first(count)));
-  }
-  MSA_RETURN_IF_ERROR(file->Sync());
-  return file->Close();
-}
-
-}  // namespace
-
 Result<std::unique_ptr<WriteTransaction>> WriteTransaction::Start(std::shared_ptr<BankCore> core) {
   std::unique_ptr<WriteTransaction> self(new WriteTransaction(std::move(core)));
   const BankLayout& layout = self->core_->layout;
@@ -78,10 +29,8 @@ Status WriteTransaction::Recover() {
   MSA_ASSIGN_OR_RETURN(const auto erasure, ReadPendingErasure(catalog_));
   overwrites_ = erasure.has_value();
   MSA_ASSIGN_OR_RETURN(const auto rows, catalog_.Files());
-  for (const FileKind kind : kFileKinds) {
-    MSA_RETURN_IF_ERROR(RecoverFolder(fs(), core_->layout, kind, rows,
-                                      [&](const std::string& path) { return RemoveFile(path); }));
-  }
+  MSA_RETURN_IF_ERROR(KeepCommitted(fs(), core_->layout, rows,
+                                    [&](const std::string& path) { return RemoveFile(path); }));
   MSA_ASSIGN_OR_RETURN(head_file_, fs().Open(core_->layout.head(), OpenMode::kReadWrite));
   MSA_ASSIGN_OR_RETURN(const Head head, ReadHead(*head_file_, core_->identity.id));
   if (head == state_.head) return OkStatus();
@@ -107,7 +56,7 @@ Status WriteTransaction::RollBack() {
 }
 
 Status WriteTransaction::RemoveFile(const std::string& path) {
-  if (overwrites_) MSA_RETURN_IF_ERROR(Overwrite(fs(), path));
+  if (overwrites_) MSA_RETURN_IF_ERROR(OverwriteFile(fs(), path));
   return fs().Remove(path);
 }
 
