@@ -13,111 +13,21 @@
 // Text is drawn from a Zipf law over 200,000 words, unless FILE gives a passage a line, as
 // "title<tab>text", and questions, one a line.
 
-#include <sys/resource.h>
-
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
-#include <map>
-#include <random>
-#include <stdexcept>
 #include <string>
 #include <vector>
 
+#include "bank_data.h"
 #include "msa/bank/bank.h"
 #include "msa/bank/catalog.h"
 #include "msa/bank/lexical_search.h"
 
 namespace msa::bench {
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double SecondsSince(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
-
-template <class T>
-T Require(Result<T> result) {
-  if (!result.ok()) throw std::runtime_error(result.status().ToString());
-  return std::move(result).value();
-}
-
-// Of this process: on a shared machine steadier than the clock.
-double CpuSeconds() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  const auto seconds = [](const timeval& t) {
-    return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) * 1e-6;
-  };
-  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
-}
-
-double PeakMegabytes() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  return static_cast<double>(usage.ru_maxrss) / 1024;
-}
-
-// Words w0 … with the frequencies of natural language.
-class ZipfText {
- public:
-  ZipfText() {
-    double sum = 0;
-    for (int rank = 1; rank <= 200000; ++rank) {
-      sum += 1.0 / (rank + 2.7);
-      cumulative_.push_back(sum);
-    }
-  }
-  std::string Words(int64_t count) {
-    std::string text;
-    for (int64_t i = 0; i < count; ++i) {
-      const double x = std::uniform_real_distribution(0.0, cumulative_.back())(random_);
-      const auto word = std::lower_bound(cumulative_.begin(), cumulative_.end(), x);
-      text += (i == 0 ? "w" : " w") + std::to_string(word - cumulative_.begin());
-    }
-    return text;
-  }
-
- private:
-  std::mt19937_64 random_{1};
-  std::vector<double> cumulative_;
-};
-
-NewPassage WholePassage(int64_t begin, int64_t end) {
-  // About 1.4 tokens a word of 6 bytes; which ones does not matter here.
-  std::vector<int32_t> tokens(static_cast<size_t>((end - begin) / 4));
-  for (size_t i = 0; i < tokens.size(); ++i) {
-    tokens[i] = static_cast<int32_t>(i * 2654435761u % 49152);
-  }
-  return {begin, end, 0, std::move(tokens)};
-}
-
-NewDocument MakeDocument(int64_t number, std::string title) {
-  NewDocument document;
-  document.key = "document-" + std::to_string(number);
-  document.title = std::move(title);
-  document.source_path = "/bench/" + document.key;
-  document.media_type = "text/plain";
-  return document;
-}
-
-void AddPassage(NewDocument* document, const std::string& text) {
-  if (!document->text.empty()) document->text += '\n';
-  const auto begin = static_cast<int64_t>(document->text.size());
-  document->text += text;
-  document->passages.push_back(WholePassage(begin, static_cast<int64_t>(document->text.size())));
-}
-
-using Options = std::map<std::string, std::string>;
-
-int64_t Number(const Options& options, const std::string& name, int64_t fallback) {
-  const auto found = options.find(name);
-  return found == options.end() ? fallback : std::stoll(found->second);
-}
 
 void BenchAdd(Bank& bank, const Options& options) {
   const int64_t documents = Number(options, "--documents", 100000);
@@ -161,13 +71,6 @@ void BenchAdd(Bank& bank, const Options& options) {
       PeakMegabytes());
 }
 
-template <class F>
-double Milliseconds(F f) {
-  const auto start = Clock::now();
-  f();
-  return SecondsSince(start) * 1e3;
-}
-
 void BenchHistory(std::unique_ptr<Bank> bank, const Options& options) {
   const int64_t documents = Number(options, "--documents", 100000);
   const int64_t words = Number(options, "--words", 10);
@@ -196,15 +99,12 @@ void BenchHistory(std::unique_ptr<Bank> bank, const Options& options) {
   int64_t listed = 0;
   const double list_ms = Milliseconds([&] {
     bank = Require(Bank::Open(path));
-    const auto status = Require(bank->Latest())->ForEachDocument({}, [&](const DocumentInfo&) {
+    Require(Require(bank->Latest())->ForEachDocument({}, [&](const DocumentInfo&) {
       return ++listed < 1;
-    });
-    if (!status.ok()) throw std::runtime_error(status.ToString());
+    }));
   });
-  const double log_ms = Milliseconds([&] {
-    const auto status = bank->Log([](const RevisionInfo&) { return true; });
-    if (!status.ok()) throw std::runtime_error(status.ToString());
-  });
+  const double log_ms =
+      Milliseconds([&] { Require(bank->Log([](const RevisionInfo&) { return true; })); });
   const double audit_ms = Milliseconds([&] { Require(bank->Audit()); });
   const double erase_ms = Milliseconds([&] {
     const EraseRequest request{.documents = {"document-7"}, .where = {}};
