@@ -345,6 +345,23 @@ TEST_F(BankTest, FiltersSeeOnlyTheirDocuments) {
   EXPECT_EQ(snapshot->SearchLexical("number1", 10, {{"tenant", "even"}})->size(), 0u);
 }
 
+// Merged shards that were cut again would be merged again, without end.
+TEST_F(BankTest, ShardsOfManySmallPassagesMergeIntoOne) {
+  constexpr int64_t kPassages = 20000;
+  auto writer = bank_->StartWrite();
+  ASSERT_OK(writer);
+  for (int i = 0; i < 8; ++i) {
+    NewDocument document = MakeDocument("d" + std::to_string(i), "T", std::string(kPassages, 'x'));
+    document.passages.clear();
+    for (int64_t p = 0; p < kPassages; ++p) document.passages.push_back({p, p + 1, 0, {1}});
+    ASSERT_OK((*writer)->Add(std::move(document)));
+    ASSERT_OK((*writer)->Commit(""));
+  }
+  const std::filesystem::directory_iterator files(folder_ / "bank/lexical");
+  EXPECT_EQ(std::distance(begin(files), end(files)), 1);
+  EXPECT_EQ(Latest()->SearchLexical("x", 10, {})->size(), 10u);
+}
+
 TEST_F(BankTest, LatentsComeBackBitForBit) {
   const LatentLayout layout{.key_dim = 16,
                             .layers = 2,

@@ -7,7 +7,9 @@
 namespace msa {
 namespace {
 
-// A shard is built in memory: about its text once more, so this bounds the writer's memory.
+// A shard of new passages is built in memory: about its text once more, so this bounds the writer's
+// memory. Merging is bounded by the sizes of what it merges, and always makes one shard of several,
+// however many small passages they hold: two would be merged again without end.
 constexpr int64_t kShardTextBytes = int64_t{48} << 20;
 constexpr int64_t kShardPassages = 131072;
 
@@ -69,11 +71,15 @@ MergeChoice ChooseMerge(std::span<const int64_t> lengths) {
   return {};
 }
 
-Status LexicalWriter::Add(PassageId passage, std::string_view title, std::string_view text) {
+Status LexicalWriter::Index(PassageId passage, std::string_view title, std::string_view text) {
   if (builder_ == nullptr) {
     MSA_ASSIGN_OR_RETURN(builder_, LexicalShardBuilder::Create(passage));
   }
-  MSA_RETURN_IF_ERROR(builder_->Add(passage, title, text));
+  return builder_->Add(passage, title, text);
+}
+
+Status LexicalWriter::Add(PassageId passage, std::string_view title, std::string_view text) {
+  MSA_RETURN_IF_ERROR(Index(passage, title, text));
   if (builder_->text_bytes() < kShardTextBytes && builder_->passages() < kShardPassages) {
     return OkStatus();
   }
@@ -165,9 +171,9 @@ Status LexicalWriter::AddCommitted(int64_t first_passage, int64_t end_passage) {
         for (const PassageInfo& passage : content->passages) {
           // A version may lie across the border of two shards.
           if (passage.id.value < first_passage || passage.id.value >= end_passage) continue;
-          MSA_RETURN_IF_ERROR(Add(passage.id, version.info.title,
-                                  text.substr(static_cast<size_t>(passage.begin),
-                                              static_cast<size_t>(passage.end - passage.begin))));
+          MSA_RETURN_IF_ERROR(Index(passage.id, version.info.title,
+                                    text.substr(static_cast<size_t>(passage.begin),
+                                                static_cast<size_t>(passage.end - passage.begin))));
         }
         return OkStatus();
       });

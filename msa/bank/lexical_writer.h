@@ -38,6 +38,8 @@ class LexicalWriter {
   Status Remove(const Catalog::ShardRow& shard, std::span<const IndexedPassage> passages);
 
  private:
+  // Into the shard in the making, whatever its size.
+  Status Index(PassageId passage, std::string_view title, std::string_view text);
   Status WriteShard();
   Status WriteImage(const LexicalShardBuilder& builder, std::span<const std::byte> image);
   Status Drop(const Catalog::ShardRow& shard);
