@@ -83,6 +83,11 @@ void FaultFileSystem::Undo(const std::vector<Change>& changes, const std::string
   }
 }
 
+void FaultFileSystem::BringBack(const std::string& content, const std::string& path) {
+  auto file = PosixFileSystem().Open(path, OpenMode::kCreate);
+  MSA_CHECK(file.ok() && (*file)->WriteAt(0, AsBytes(content)).ok());
+}
+
 void FaultFileSystem::LosePower(const KeepsUnsynced& keeps) {
   for (const auto& [path, changes] : unsynced_) {
     if (base_.Exists(path) && !Keeps(keeps, path)) Undo(changes, path);
@@ -91,8 +96,12 @@ void FaultFileSystem::LosePower(const KeepsUnsynced& keeps) {
     if (Keeps(keeps, path)) continue;
     [[maybe_unused]] const Status ignored = base_.Remove(path);
   }
+  for (const auto& [path, content] : replaced_) {
+    if (!Keeps(keeps, path)) BringBack(content, path);
+  }
   unsynced_.clear();
   unsynced_names_.clear();
+  replaced_.clear();
 }
 
 void FaultFileSystem::CopyAfterPowerLoss(const std::string& root, const std::string& copy,
@@ -105,6 +114,9 @@ void FaultFileSystem::CopyAfterPowerLoss(const std::string& root, const std::str
   }
   for (const std::string& path : unsynced_names_) {
     if (!Keeps(keeps, path)) std::filesystem::remove(in_copy(path));
+  }
+  for (const auto& [path, content] : replaced_) {
+    if (!Keeps(keeps, path)) BringBack(content, in_copy(path));
   }
 }
 
@@ -123,6 +135,10 @@ Status FaultFileSystem::Remove(const std::string& path) {
 
 Status FaultFileSystem::Rename(const std::string& from, const std::string& to) {
   MSA_RETURN_IF_ERROR(Count("rename " + from));
+  if (base_.Exists(to) && !unsynced_names_.contains(to)) {
+    MSA_ASSIGN_OR_RETURN(std::string content, ReadFile(to));
+    replaced_.emplace(to, std::move(content));
+  }
   MSA_RETURN_IF_ERROR(base_.Rename(from, to));
   unsynced_names_.erase(from);
   unsynced_names_.insert(to);
@@ -136,9 +152,11 @@ Status FaultFileSystem::MakeDirectory(const std::string& path) {
 
 Status FaultFileSystem::SyncDirectory(const std::string& path) {
   MSA_RETURN_IF_ERROR(Count("sync folder " + path));
-  std::erase_if(unsynced_names_, [&](const std::string& name) {
+  const auto lies_here = [&](const std::string& name) {
     return std::filesystem::path(name).parent_path() == path;
-  });
+  };
+  std::erase_if(unsynced_names_, lies_here);
+  std::erase_if(replaced_, [&](const auto& entry) { return lies_here(entry.first); });
   return OkStatus();
 }
 

@@ -39,7 +39,7 @@ class FaultFileSystem final : public FileSystem {
   void SetObserver(std::function<void()> observer) { observer_ = std::move(observer); }
 
   // Brings every file back to what was synced last, unless it keeps the rest, and removes new files
-  // whose folder was not synced, likewise. REQUIRES: none is open.
+  // whose folder was not synced, likewise; what those replaced is back. REQUIRES: none is open.
   void LosePower(const KeepsUnsynced& keeps = nullptr);
   // Makes `copy` what the folder `root` would be after that.
   void CopyAfterPowerLoss(const std::string& root, const std::string& copy,
@@ -69,6 +69,7 @@ class FaultFileSystem final : public FileSystem {
   // Keeps what bytes [offset, offset + count) of a file are before they change.
   Status Remember(const std::string& path, const File& file, int64_t offset, int64_t count);
   static void Undo(const std::vector<Change>& changes, const std::string& path);
+  static void BringBack(const std::string& content, const std::string& path);
 
   FileSystem& base_ = PosixFileSystem();
   const FaultVfs vfs_;
@@ -77,6 +78,7 @@ class FaultFileSystem final : public FileSystem {
   std::function<void()> observer_;
   std::map<std::string, std::vector<Change>> unsynced_;  // by path, oldest first
   std::set<std::string> unsynced_names_;                 // new files whose folder was not synced
+  std::map<std::string, std::string> replaced_;          // by path, what those replaced
 };
 
 }  // namespace msa
