@@ -5,6 +5,7 @@
 //   auto answer = (*engine)->Ask("Who proposed it?", {}, nullptr);
 #pragma once
 
+#include "msa/bank/backup.h"
 #include "msa/bank/bank.h"
 #include "msa/engine/engine.h"
 #include "msa/engine/json.h"

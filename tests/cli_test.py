@@ -292,6 +292,40 @@ def test_erase_waits_for_a_reader(command, msa, history):
         reader.communicate()
 
 
+# --- backup and restore ---
+
+
+def test_a_backup_follows_its_bank_and_comes_back(command, history, tmp_path):
+    backup, certificate, key = tmp_path / "backup", tmp_path / "certificate", tmp_path / "key"
+    first = command.json("backup", history, backup)[0]
+    assert first["revision"] == 3 and first["copied_bytes"] > 0 and first["kept_bytes"] == 0
+    assert command.json("audit", backup)[0]["revisions"] == 3
+    assert "were there" in command("backup", history, backup).stdout
+    old = tmp_path / "old"
+    shutil.copytree(backup, old)
+    command("erase", history, "mill", "--certificate", certificate, "--key", key)
+    command("backup", history, backup)
+    for file in backup.rglob("*"):
+        assert not file.is_file() or b"mill.txt" not in file.read_bytes(), file
+    assert "newer" not in command("backup", history, backup).stderr
+    refused = command("backup", old, backup, status=FAILED)
+    assert "another folder" in refused.stderr
+    assert "outside" in command("backup", history, history / "backup", status=FAILED).stderr
+
+    plain, kept_out = tmp_path / "plain", tmp_path / "kept out"
+    assert "--current" in command("restore", old, plain).stderr
+    assert len(command.json("list", plain, "--at", 1)) == 2
+    assert "overwrites nothing" in command("restore", old, plain, status=FAILED).stderr
+    for current in (history, certificate):
+        report = command.json("restore", old, kept_out, "--current", current)[0]
+        assert len(report["erased"]) == 1 and report["documents"] == 1
+        assert len(command.json("list", kept_out, "--at", 1)) == 1
+        command("audit", kept_out)
+        shutil.rmtree(kept_out)
+    report = command.json("restore", old, kept_out, "--current", history, "--readmit")[0]
+    assert [pathlib.Path(key).name for key in report["readmitted"]] == ["mill.txt"]
+
+
 # --- search ---
 
 

@@ -46,17 +46,12 @@ Status NoBank(FileSystem& fs, const std::string& path) {
   if (!std::filesystem::is_directory(path, ignored)) {
     return InvalidArgument(path + " is a file; a bank is a folder");
   }
+  if (fs.Exists(BankLayout{path}.staged_catalog())) {
+    return FailedPrecondition(path + ": a backup to here was interrupted; run it again");
+  }
   MSA_ASSIGN_OR_RETURN(const auto names, fs.List(path));
   if (IsInterruptedCreate(names)) return NotFound(path + ": no bank was created here yet");
   return InvalidArgument(path + " is no bank: it has no bank.json");
-}
-
-Result<BankIdentity> ReadIdentity(FileSystem& fs, const BankLayout& layout) {
-  if (!fs.Exists(layout.bank_json())) return NoBank(fs, layout.root);
-  MSA_ASSIGN_OR_RETURN(const std::string json, ReadFile(layout.bank_json(), kMaxBankJsonBytes));
-  auto identity = ParseBankJson(json);
-  if (!identity.ok()) return identity.status().WithContext(layout.root);
-  return identity;
 }
 
 Result<Head> ReadHeadFile(FileSystem& fs, const BankLayout& layout, const BankId& bank) {
@@ -64,21 +59,6 @@ Result<Head> ReadHeadFile(FileSystem& fs, const BankLayout& layout, const BankId
   auto head = ReadHead(*file, bank);
   if (!head.ok()) return head.status().WithContext(layout.root);
   return head;
-}
-
-Result<Catalog> OpenForReading(FileSystem& fs, const BankLayout& layout, bool read_only) {
-  if (!fs.Exists(layout.catalog())) return DataLoss(layout.catalog() + " is missing");
-  if (!read_only) return Catalog::Open(layout.catalog(), Catalog::Access::kRead, fs.sqlite_vfs());
-  if (!HasWal(fs, layout)) {
-    return Catalog::Open(layout.catalog(), Catalog::Access::kReadImmutable, fs.sqlite_vfs());
-  }
-  auto catalog = Catalog::Open(layout.catalog(), Catalog::Access::kRead, fs.sqlite_vfs());
-  if (catalog.ok()) return catalog;
-  return FailedPrecondition(layout.root +
-                            " cannot be written and was not closed cleanly (catalog.sqlite-wal "
-                            "holds commits): open it once where it can be written, or copy the "
-                            "whole folder and open the copy; " +
-                            catalog.status().message());
 }
 
 // The catalog may be ahead of the head (a writer stopped between the two), never behind it.
@@ -113,6 +93,29 @@ Status VerifyFiles(BankCore& core) {
 }
 
 }  // namespace
+
+Result<BankIdentity> ReadIdentity(FileSystem& fs, const BankLayout& layout) {
+  if (!fs.Exists(layout.bank_json())) return NoBank(fs, layout.root);
+  MSA_ASSIGN_OR_RETURN(const std::string json, ReadFile(layout.bank_json(), kMaxBankJsonBytes));
+  auto identity = ParseBankJson(json);
+  if (!identity.ok()) return identity.status().WithContext(layout.root);
+  return identity;
+}
+
+Result<Catalog> OpenCatalogForReading(FileSystem& fs, const BankLayout& layout, bool read_only) {
+  if (!fs.Exists(layout.catalog())) return DataLoss(layout.catalog() + " is missing");
+  if (!read_only) return Catalog::Open(layout.catalog(), Catalog::Access::kRead, fs.sqlite_vfs());
+  if (!HasWal(fs, layout)) {
+    return Catalog::Open(layout.catalog(), Catalog::Access::kReadImmutable, fs.sqlite_vfs());
+  }
+  auto catalog = Catalog::Open(layout.catalog(), Catalog::Access::kRead, fs.sqlite_vfs());
+  if (catalog.ok()) return catalog;
+  return FailedPrecondition(layout.root +
+                            " cannot be written and was not closed cleanly (catalog.sqlite-wal "
+                            "holds commits): open it once where it can be written, or copy the "
+                            "whole folder and open the copy; " +
+                            catalog.status().message());
+}
 
 std::string_view ChangeName(ChangeKind change) {
   switch (change) {
@@ -221,7 +224,7 @@ class BankImpl final : public Bank {
   // An immutable catalog ignores a WAL. Once there is one, a writer elsewhere is at work.
   Status LeaveImmutable() {
     if (!core_->read_only || !HasWal(core_->fs, core_->layout)) return OkStatus();
-    MSA_ASSIGN_OR_RETURN(core_->catalog, OpenForReading(core_->fs, core_->layout, true));
+    MSA_ASSIGN_OR_RETURN(core_->catalog, OpenCatalogForReading(core_->fs, core_->layout, true));
     return OkStatus();
   }
 
@@ -285,7 +288,7 @@ Result<std::shared_ptr<BankCore>> OpenCore(const std::string& path, FileSystem& 
   if (!core->read_only) {
     MSA_ASSIGN_OR_RETURN(core->reader_record, LockRecord::AcquireReader(layout.lock()));
   }
-  auto catalog = OpenForReading(fs, layout, core->read_only);
+  auto catalog = OpenCatalogForReading(fs, layout, core->read_only);
   if (!catalog.ok()) return catalog.status().WithContext(layout.catalog());
   core->catalog = *std::move(catalog);
   MSA_ASSIGN_OR_RETURN(const CatalogState state, core->catalog->ReadState());

@@ -148,6 +148,10 @@ struct BankCore {
 // True if commits wait in the catalog's WAL, which an immutable connection would not see.
 bool HasWal(FileSystem& fs, const BankLayout& layout);
 
+// bank.json of a folder; errors as Bank::Open.
+Result<BankIdentity> ReadIdentity(FileSystem& fs, const BankLayout& layout);
+// `read_only`: the folder cannot be written.
+Result<Catalog> OpenCatalogForReading(FileSystem& fs, const BankLayout& layout, bool read_only);
 // What Bank::Open does.
 Result<std::shared_ptr<BankCore>> OpenCore(const std::string& path, FileSystem& fs);
 

@@ -78,4 +78,13 @@ Status InitializeHead(File& file, const BankId& bank, const Head& head) {
   return WriteHead(file, bank, head);
 }
 
+Status ReplaceHead(FileSystem& fs, const BankLayout& layout, const BankId& bank, const Head& head) {
+  const std::string temporary = layout.head() + ".tmp";
+  MSA_ASSIGN_OR_RETURN(auto file, fs.Open(temporary, OpenMode::kCreate));
+  MSA_RETURN_IF_ERROR(InitializeHead(*file, bank, head));
+  MSA_RETURN_IF_ERROR(file->Close());
+  MSA_RETURN_IF_ERROR(fs.Rename(temporary, layout.head()));
+  return fs.SyncDirectory(layout.root);
+}
+
 }  // namespace msa

@@ -30,5 +30,8 @@ Result<Head> ReadHead(const File& file, const BankId& bank);
 Status WriteHead(File& file, const BankId& bank, const Head& head);
 // Both slots of a new bank.
 Status InitializeHead(File& file, const BankId& bank, const Head& head);
+// A new file in the place of the one that is there, whatever its slots hold; by renaming, so that
+// one of the two is whole whenever it stops.
+Status ReplaceHead(FileSystem& fs, const BankLayout& layout, const BankId& bank, const Head& head);
 
 }  // namespace msa

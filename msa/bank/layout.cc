@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "msa/bank/bytes.h"
@@ -144,6 +145,13 @@ Status CheckFileHeader(const msa::File& file, FileKind kind, const BankId& bank,
     }
   }
   return OkStatus();
+}
+
+bool LiesIn(const std::string& path, const std::string& folder) {
+  std::error_code ignored;
+  const auto inner = std::filesystem::weakly_canonical(path, ignored)
+                         .lexically_relative(std::filesystem::weakly_canonical(folder, ignored));
+  return !inner.empty() && *inner.begin() != "..";
 }
 
 int64_t UnixMilliseconds() {

@@ -30,6 +30,8 @@ struct BankLayout {
   std::string head() const { return root + "/head"; }
   std::string catalog() const { return root + "/catalog.sqlite"; }
   std::string lock() const { return root + "/lock"; }
+  // Only while a backup is made here.
+  std::string staged_catalog() const { return root + "/backup.sqlite"; }
   // "ROOT/packs/00000007.pack"
   std::string File(FileKind kind, FileId id) const;
   std::string Folder(FileKind kind) const;
@@ -55,6 +57,9 @@ inline constexpr int64_t kFileHeaderBytes = 64;
 std::array<std::byte, kFileHeaderBytes> FileHeader(FileKind kind, const BankId& bank, FileId id);
 // kDataLoss if `file` does not begin with exactly that header.
 Status CheckFileHeader(const msa::File& file, FileKind kind, const BankId& bank, FileId id);
+
+// True if `path` is `folder` or lies in it, links followed.
+bool LiesIn(const std::string& path, const std::string& folder);
 
 int64_t UnixMilliseconds();
 

@@ -115,6 +115,15 @@ Status Database::LastError(std::string_view what) const {
                       std::string(what) + ": " + sqlite3_errmsg(handle_.get()));
 }
 
+Status CopyDatabase(const Database& from, const Database& to) {
+  sqlite3_backup* const copy = sqlite3_backup_init(to.handle(), "main", from.handle(), "main");
+  if (copy == nullptr) return to.LastError("copy the catalog");
+  const int code = sqlite3_backup_step(copy, -1);
+  const int ended = sqlite3_backup_finish(copy);
+  if (code == SQLITE_DONE && ended == SQLITE_OK) return OkStatus();
+  return SqliteStatus(ended != SQLITE_OK ? ended : code, "copy the catalog");
+}
+
 std::string SqliteUri(std::string_view path, std::string_view query) {
   static constexpr char kDigits[] = "0123456789ABCDEF";
   std::string uri = "file:";

@@ -94,6 +94,9 @@ class Database {
   std::unique_ptr<sqlite3, CloseConnection> handle_;
 };
 
+// Makes all of `to` what `from` is, of one moment and in one transaction.
+Status CopyDatabase(const Database& from, const Database& to);
+
 // `path` as a file: URI with `query` ("immutable=1"), special characters escaped.
 std::string SqliteUri(std::string_view path, std::string_view query);
 

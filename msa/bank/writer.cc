@@ -1,7 +1,6 @@
 #include "msa/bank/writer.h"
 
 #include <algorithm>
-#include <filesystem>
 #include <set>
 
 #include "msa/bank/bytes.h"
@@ -37,13 +36,6 @@ Status CheckErased(Catalog& catalog, const std::vector<RandomNumber>& numbers) {
     erased.Reset();
   }
   return OkStatus();
-}
-
-bool LiesIn(const std::string& path, const std::string& folder) {
-  std::error_code ignored;
-  const auto inner = std::filesystem::weakly_canonical(path, ignored)
-                         .lexically_relative(std::filesystem::weakly_canonical(folder, ignored));
-  return !inner.empty() && *inner.begin() != "..";
 }
 
 }  // namespace

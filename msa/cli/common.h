@@ -112,6 +112,8 @@ void DeclareLog(CLI::App& app, int* exit_status);
 void DeclareDiff(CLI::App& app, int* exit_status);
 void DeclareRevert(CLI::App& app, int* exit_status);
 void DeclareAudit(CLI::App& app, int* exit_status);
+void DeclareBackup(CLI::App& app, int* exit_status);
+void DeclareRestore(CLI::App& app, int* exit_status);
 void DeclareEncode(CLI::App& app, int* exit_status);
 void DeclareMigrate(CLI::App& app, int* exit_status);
 void DeclareSearch(CLI::App& app, int* exit_status);

@@ -24,6 +24,8 @@ int main(int argc, char** argv) {
   DeclareAudit(app, &exit_status);
   DeclareErase(app, &exit_status);
   DeclareVerifyErased(app, &exit_status);
+  DeclareBackup(app, &exit_status);
+  DeclareRestore(app, &exit_status);
   DeclareEncode(app, &exit_status);
   DeclareMigrate(app, &exit_status);
   DeclareSearch(app, &exit_status);

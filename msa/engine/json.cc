@@ -119,6 +119,20 @@ Json ToJson(const ErasureProof& proof) {
           {"sharing", proof.sharing}};
 }
 
+Json ToJson(const BackupReport& report) {
+  return {{"revision", report.revision.value},
+          {"copied_bytes", report.copied_bytes},
+          {"kept_bytes", report.kept_bytes}};
+}
+
+Json ToJson(const RestoreReport& report) {
+  return {{"revision", report.revision.value},
+          {"documents", report.documents},
+          {"erased", report.erased},
+          {"readmitted", report.readmitted},
+          {"copied_bytes", report.copied_bytes}};
+}
+
 std::string FormatUtc(int64_t unix_ms) {
   const std::time_t seconds = unix_ms / 1000;
   std::tm utc{};

@@ -3,6 +3,7 @@
 
 #include <nlohmann/json_fwd.hpp>
 
+#include "msa/bank/backup.h"
 #include "msa/engine/engine.h"
 
 namespace msa {
@@ -19,6 +20,8 @@ nlohmann::ordered_json ToJson(const RevisionInfo& revision);
 nlohmann::ordered_json ToJson(const EraseReport& report);
 nlohmann::ordered_json ToJson(const AuditReport& report);
 nlohmann::ordered_json ToJson(const ErasureProof& proof);
+nlohmann::ordered_json ToJson(const BackupReport& report);
+nlohmann::ordered_json ToJson(const RestoreReport& report);
 nlohmann::ordered_json ToJson(const EncodeReport& report);
 nlohmann::ordered_json ToJson(const MigrateReport& report);
 nlohmann::ordered_json ToJson(const DocumentInfo& document);

@@ -1,0 +1,70 @@
+#include "msa/bank/file_runs.h"
+
+#include <algorithm>
+#include <set>
+
+#include "msa/bank/latent_catalog.h"
+#include "msa/bank/pending_erasure.h"
+
+namespace msa {
+namespace {
+
+Status AddFrames(Catalog& catalog, const std::set<int64_t>& doomed, FileRuns* runs) {
+  MSA_ASSIGN_OR_RETURN(
+      Statement rows,
+      catalog.db().Prepare("SELECT file, position, length, checksum, id FROM versions"));
+  while (true) {
+    MSA_ASSIGN_OR_RETURN(const bool row, rows.Step());
+    if (!row) return OkStatus();
+    (*runs)[FileId{rows.Int(0)}].push_back({rows.Int(1), rows.Int(2),
+                                            static_cast<uint64_t>(rows.Int(3)),
+                                            doomed.contains(rows.Int(4))});
+  }
+}
+
+Status AddBlocks(Catalog& catalog, const Catalog::FileRow& tail, const std::set<int64_t>& doomed,
+                 FileRuns* runs) {
+  MSA_ASSIGN_OR_RETURN(const auto encoding, FindEncoding(catalog, tail.encoding));
+  if (!encoding) return DataLoss("catalog: a tail without its encoding");
+  const LatentRowSizes sizes(encoding->layout);
+  MSA_ASSIGN_OR_RETURN(const auto places, ReadPlacesInFile(catalog, tail.encoding, tail.id));
+  for (const LatentPlace& place : places) {
+    (*runs)[tail.id].push_back({place.position, TailBlockBytes(sizes, place.num_chunks),
+                                place.checksum, doomed.contains(place.version)});
+  }
+  return OkStatus();
+}
+
+Status CheckRuns(const Catalog::FileRow& file, const std::vector<FileRun>& runs) {
+  int64_t end = kFileHeaderBytes;
+  for (const FileRun& run : runs) {
+    if (run.position < end || run.bytes < 0 || run.bytes > file.length - run.position) {
+      return DataLoss("catalog: the run of file " + std::to_string(file.id.value) + " at byte " +
+                      std::to_string(run.position) + ", length " + std::to_string(run.bytes) +
+                      ", overlaps another or leaves the file");
+    }
+    end = run.end();
+  }
+  return OkStatus();
+}
+
+}  // namespace
+
+Result<FileRuns> ReadRuns(Catalog& catalog) {
+  MSA_ASSIGN_OR_RETURN(const auto doomed, ReadDoomedVersions(catalog));
+  MSA_ASSIGN_OR_RETURN(const auto files, catalog.Files());
+  FileRuns runs;
+  MSA_RETURN_IF_ERROR(AddFrames(catalog, doomed, &runs));
+  for (const Catalog::FileRow& file : files) {
+    if (file.kind != FileKind::kTail) continue;
+    MSA_RETURN_IF_ERROR(AddBlocks(catalog, file, doomed, &runs));
+  }
+  for (auto& [file, of_file] : runs) std::ranges::sort(of_file, {}, &FileRun::position);
+  for (const Catalog::FileRow& file : files) {
+    const auto found = runs.find(file.id);
+    if (found != runs.end()) MSA_RETURN_IF_ERROR(CheckRuns(file, found->second));
+  }
+  return runs;
+}
+
+}  // namespace msa
