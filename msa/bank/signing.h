@@ -7,6 +7,7 @@
 #include <span>
 #include <string>
 
+#include "msa/bank/secret_file.h"
 #include "msa/base/status.h"
 
 namespace msa {
@@ -33,8 +34,7 @@ class SigningKey {
   Signature Sign(std::span<const std::byte> message) const;
 
  private:
-  using Seed = std::array<std::byte, 32>;
-  explicit SigningKey(const Seed& seed);
+  explicit SigningKey(const Secret& seed);
 
   std::array<std::byte, 64> secret_{};
   PublicKey public_key_{};
