@@ -1,0 +1,103 @@
+// The keys of an encrypted bank: one for each document and each lexical shard, in a file outside of
+// the bank, each sealed under the master key. Whoever destroys a key here has destroyed what was
+// sealed with it in every copy of the bank. docs/bank-format.md, "Encryption", has the layout.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "msa/bank/cipher.h"
+#include "msa/base/file.h"
+#include "msa/base/status.h"
+
+namespace msa {
+
+// Where the keyring of a bank lies: in $MSA_KEYRINGS, else in msa/keyrings of $XDG_DATA_HOME, else
+// of ~/.local/share. Empty: there is no home.
+std::string KeyringPath(const BankId& bank);
+
+// The key that seals keyrings: $MSA_MASTER_KEY (64 hex digits), else that of the file
+// $MSA_MASTER_KEY_FILE, else of msa/master.key in $XDG_CONFIG_HOME, else in ~/.config.
+// kFailedPrecondition says what to do where there is none. `make`: the file is made if absent.
+Result<SecretKey> LoadMasterKey(bool make = false);
+
+// Thread-safe. One process writes at a time (the bank's lock sees to it); keys that others add are
+// found, keys that others destroy are forgotten by Forget.
+class Keyring {
+ public:
+  enum class Kind : int64_t { kDocument = 1, kShard = 2 };
+
+  // A new file with a new root key, synced, in a folder that is made if absent. kAlreadyExists: one
+  // is there.
+  static Status Create(FileSystem& fs, const std::string& path, const BankId& bank,
+                       const SecretKey& master);
+  // kFailedPrecondition: there is none, or the master key does not open it; the message says what
+  // to do. kDataLoss: damage.
+  static Result<std::unique_ptr<Keyring>> Open(FileSystem& fs, const std::string& path,
+                                               const BankId& bank, const SecretKey& master);
+
+  // The key that keys of the whole bank derive from.
+  const SecretKey& root() const { return root_; }
+  const std::string& path() const { return path_; }
+
+  // Makes a key. It is durable after Sync; one that no commit needs in the end does no harm.
+  Result<SecretKey> Add(Kind kind, const RandomNumber& number);
+  // nullopt: there is none. Costs a pass over the file where it was not there before.
+  Result<std::optional<SecretKey>> Find(Kind kind, const RandomNumber& number);
+  // True if there was a key of that document, and it was destroyed.
+  Result<bool> IsDestroyed(const RandomNumber& document);
+  // Overwrites a key; no error if there is none. Of a document the number stays, so that a copy of
+  // the bank that still holds the document is known to be older than its erasure.
+  Status Destroy(Kind kind, const RandomNumber& number);
+  // Destroys the keys of all shards but these.
+  Status DestroyShardsExcept(const std::set<RandomNumber>& kept);
+  // Makes what was added and destroyed durable.
+  Status Sync();
+  // Drops what is in memory; keys are read from the file again.
+  void Forget();
+
+ private:
+  static constexpr size_t kSealedKeyBytes = sizeof(Secret) + Sealer::kExtraBytes;
+  struct Slot {
+    int64_t position;
+    Kind kind;
+    bool is_destroyed;
+    std::array<std::byte, kSealedKeyBytes> sealed;
+  };
+  struct HashNumber {
+    size_t operator()(const RandomNumber& number) const;
+  };
+
+  Keyring(FileSystem& fs, std::string path, const BankId& bank, const SecretKey& master)
+      : fs_(fs), path_(std::move(path)), bank_(bank), master_(master), root_(master) {}
+  Status ReadRoot(const File& file);
+  // REQUIRES of what follows: mutex_ is held.
+  Status ReadSlots();
+  Status OpenForWriting();
+  Result<const Slot*> FindSlot(Kind kind, const RandomNumber& number);
+  int64_t TakePosition();
+  // Of a shard that is destroyed nothing stays.
+  Status WriteSlot(const RandomNumber& number, const Slot& slot);
+
+  FileSystem& fs_;
+  const std::string path_;
+  const BankId bank_;
+  const SecretKey master_;
+  SecretKey root_;
+
+  std::mutex mutex_;  // guards what follows
+  std::unordered_map<RandomNumber, Slot, HashNumber> slots_;
+  std::vector<int64_t> free_;  // positions of slots that hold nothing
+  int64_t end_ = 0;            // of the last slot; 0: nothing was read yet
+  std::unique_ptr<File> writing_;
+  bool is_dirty_ = false;
+};
+
+}  // namespace msa
