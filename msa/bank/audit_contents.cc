@@ -77,8 +77,9 @@ class ContentVerifier {
     MSA_ASSIGN_OR_RETURN(
         Statement counts,
         catalog_.db().Prepare(
-            "SELECT (SELECT count(*) FROM versions WHERE file NOT IN"
-            "  (SELECT id FROM files WHERE kind = 1)),"
+            "SELECT (SELECT count(*) FROM versions WHERE (flags & 1) = 0 AND file NOT IN"
+            "  (SELECT id FROM files WHERE kind = 1)"
+            "  OR (flags & 1) != 0 AND (file, position, length, checksum) != (0, 0, 0, 0)),"
             " (SELECT count(*) FROM places p LEFT JOIN versions v ON v.id = p.version"
             "  LEFT JOIN files f ON f.id = p.file AND f.encoding = p.encoding"
             "  WHERE v.id IS NULL OR f.id IS NULL OR p.first_passage < 0"
@@ -156,24 +157,28 @@ class ContentVerifier {
                     " belongs to no passage or to two");
   }
 
-  // Every passage is in one shard.
+  // Every passage whose text is kept is in one shard. Others may be, until a compaction writes it
+  // anew.
   Status VerifyShardRanges() {
     PassageSet passages;
+    PassageSet dropped;
     MSA_RETURN_IF_ERROR(catalog_.ForEachVersion([&](const VersionRow& version) {
-      passages.AddRange(version.first_passage, version.info.num_passages);
+      PassageSet& set = version.info.text_kept ? passages : dropped;
+      set.AddRange(version.first_passage, version.info.num_passages);
       return OkStatus();
     }));
     MSA_ASSIGN_OR_RETURN(const auto shards, catalog_.Shards());
     int64_t indexed = 0;
     int64_t end = 0;
     for (const Catalog::ShardRow& shard : shards) {
-      if (shard.first_passage < end ||
-          passages.CountRange(shard.first_passage, shard.end_passage) != shard.passages) {
+      const int64_t kept = passages.CountRange(shard.first_passage, shard.end_passage);
+      if (shard.first_passage < end || shard.passages < kept ||
+          shard.passages - kept > dropped.CountRange(shard.first_passage, shard.end_passage)) {
         return DataLoss(core_.layout.File(FileKind::kLexical, shard.file) +
                         ": covers other passages than the bank has");
       }
       end = shard.end_passage;
-      indexed += shard.passages;
+      indexed += kept;
     }
     if (indexed == passages.size()) return OkStatus();
     return DataLoss("lexical: " + std::to_string(passages.size() - indexed) +

@@ -205,7 +205,7 @@ class BankImpl final : public Bank {
       MSA_ASSIGN_OR_RETURN(const CatalogState state, core_->catalog->ReadState());
       if (state.head.commit_number == latest_->commit_number()) return OkStatus();
     }
-    core_->files.CloseTails();
+    core_->files.Clear();
     MSA_ASSIGN_OR_RETURN(latest_, BankSnapshot::Create(core_));
     return OkStatus();
   }

@@ -95,6 +95,7 @@ struct DocumentInfo {
   int64_t num_tokens = 0;
   RevisionId born;  // revision that brought this version
   int64_t added_unix_ms = 0;
+  bool text_kept = true;  // false: retention has dropped the text, and with it the passages
 };
 
 struct DocumentContent {
@@ -135,11 +136,20 @@ using LabelFilter = std::map<std::string, std::string>;
 struct BankStats {
   int64_t documents = 0;
   int64_t passages = 0;
+  int64_t unkept_passages = 0;  // of these, whose text is not kept: nothing finds them
   int64_t tokens = 0;
   int64_t text_bytes = 0;
   int64_t revisions = 0;
   // On disk, by kind: "catalog", "segments", "packs", "lexical".
   std::map<std::string, int64_t> disk_bytes;
+};
+
+// How long a bank keeps what only older revisions see, in days since the version was superseded.
+struct Retention {
+  static constexpr int64_t kForever = -1;
+  int64_t text_days = kForever;
+  int64_t latents_days = 30;
+  friend bool operator==(const Retention&, const Retention&) = default;
 };
 
 // What an audit found sound.
@@ -170,6 +180,8 @@ class Snapshot {
   // request.
   virtual Status CheckErasures() const = 0;
   virtual Result<BankStats> Stats() const = 0;
+  // What the bank keeps today, whatever revision this is.
+  virtual Result<Retention> GetRetention() const = 0;
   // A pending one first, the one that answers last.
   virtual Result<std::vector<EncodingStats>> Encodings() const = 0;
 
@@ -180,6 +192,7 @@ class Snapshot {
   // it is ambiguous.
   virtual Result<DocumentInfo> FindDocument(std::string_view name) const = 0;
   virtual Result<DocumentInfo> GetDocument(VersionId version) const = 0;
+  // kFailedPrecondition if its text is not kept.
   virtual Result<DocumentContent> ReadContent(VersionId version) const = 0;
   // The version that holds a passage and its index in it.
   struct PassageAddress {
@@ -201,7 +214,8 @@ class Snapshot {
   // not encoded.
   virtual Result<LatentBlock> ReadLatents(EncodingId encoding, PassageId passage) const = 0;
   // Runs of passages that have no latents of this encoding yet, ascending; a version may have
-  // several. num_tokens is an estimate where part of a version is encoded.
+  // several, and none if its text is not kept. num_tokens is an estimate where part of a version is
+  // encoded.
   struct Unencoded {
     VersionId version;
     int64_t first_passage;
@@ -266,6 +280,16 @@ struct ErasureProof {
   std::vector<std::string> sharing;  // keys of documents that share text with the content given
 };
 
+struct CompactReport {
+  Retention retention;
+  int64_t bytes_before = 0;  // of the catalog and all that it names
+  int64_t bytes_after = 0;
+  int64_t files = 0;                 // written anew or removed
+  int64_t dropped_texts = 0;         // of versions
+  int64_t dropped_latents = 0;       // of passages, in any encoding
+  std::vector<std::string> damaged;  // files left as they are, because they cannot be read
+};
+
 // Holds the bank's lock. Nothing is visible to anyone before Commit; dropping the object drops what
 // was not committed. One thread.
 class BankWriter {
@@ -288,7 +312,8 @@ class BankWriter {
   virtual int64_t pending_text_bytes() const = 0;
   // Passages added by this writer that kept latents of the newest encoding.
   virtual int64_t reused_passages() const = 0;
-  // Makes them a revision, with their lexical shard. No change: returns the current revision.
+  // Makes them a revision, with their lexical shard. No change: returns the current revision. Where
+  // much of the bank's space is dead after it, it is compacted, within what is kept.
   virtual Result<RevisionId> Commit(std::string_view message) = 0;
 
   // Goes back: a new revision that sees what `revision` saw. One row, whatever the bank's size.
@@ -308,6 +333,11 @@ class BankWriter {
   // names nothing goes on with an erasure that had to wait. Their keys are remembered as hashes, so
   // that Add refuses them. kNotFound names what is not there; then nothing is erased.
   virtual Result<EraseReport> Erase(const EraseRequest& request, std::string_view message) = 0;
+
+  // Drops what the bank's retention no longer keeps, and writes files anew where that gives enough
+  // space back. Makes no revision. `retention` becomes the bank's; nullopt: it stays as it is.
+  // kFailedPrecondition: documents or latents wait for their commit, or an erasure for its end.
+  virtual Result<CompactReport> Compact(std::optional<Retention> retention) = 0;
 
   // The encoding of this fingerprint, made if absent; kFailedPrecondition if its layout differs.
   virtual Result<EncodingId> OpenEncoding(const EncodingInfo& encoding) = 0;

@@ -30,7 +30,7 @@ constexpr char kSelectVersion[] =
     "SELECT v.id, v.document, v.birth, v.first_passage, v.num_passages, v.num_tokens,"
     " v.text_bytes, v.title, v.source_path, v.source_sha256, v.source_bytes, v.media_type,"
     " v.labels, v.added, v.file, v.position, v.length, v.checksum, d.key, d.number, v.salt,"
-    " v.text_hash"
+    " v.text_hash, v.flags"
     " FROM versions v JOIN documents d ON d.id = v.document ";
 
 void OnPath(sqlite3_context* context, int, sqlite3_value** args) {
@@ -81,6 +81,7 @@ VersionRow ReadVersion(const Statement& row) {
   version.number = FixedBlob<sizeof(RandomNumber)>(row.Blob(19));
   version.salt = FixedBlob<sizeof(RandomNumber)>(row.Blob(20));
   version.text_hash = FixedBlob<sizeof(Digest)>(row.Blob(21));
+  info.text_kept = (row.Int(22) & kTextNotKept) == 0;
   return version;
 }
 
@@ -240,6 +241,13 @@ Status Catalog::RemoveSetting(std::string_view name) {
   return remove.Bind(name).Run();
 }
 
+Result<bool> Catalog::Vacuum() {
+  MSA_RETURN_IF_ERROR(db_.Execute("VACUUM"));
+  MSA_ASSIGN_OR_RETURN(Statement checkpoint, db_.Prepare("PRAGMA wal_checkpoint(TRUNCATE)"));
+  MSA_ASSIGN_OR_RETURN(const bool row, checkpoint.Step());
+  return row && checkpoint.Int(0) == 0;
+}
+
 Result<CatalogState> Catalog::ReadState() {
   MSA_ASSIGN_OR_RETURN(const bool row, read_state_.Bind().Step());
   if (!row) return DataLoss("catalog: the state row is missing");
@@ -291,7 +299,7 @@ Result<RevisionTotals> Catalog::ReadTotals(int64_t revision) {
 Result<std::vector<VersionSpan>> Catalog::VisibleVersions(const LabelFilter& filter,
                                                           const BankId& bank) {
   std::string sql =
-      "SELECT v.id, v.first_passage, v.num_passages, v.num_tokens FROM versions v WHERE";
+      "SELECT v.id, v.first_passage, v.num_passages, v.num_tokens, v.flags FROM versions v WHERE";
   sql += kVisible;
   const FilterSql conditions(filter, bank, paths_->today == nullptr ? "v.id" : kTodaysVersion);
   sql += conditions.sql() + " ORDER BY v.id";
@@ -301,7 +309,8 @@ Result<std::vector<VersionSpan>> Catalog::VisibleVersions(const LabelFilter& fil
   while (true) {
     MSA_ASSIGN_OR_RETURN(const bool row, rows.Step());
     if (!row) return versions;
-    versions.push_back({rows.Int(0), rows.Int(1), rows.Int(2), rows.Int(3)});
+    versions.push_back(
+        {rows.Int(0), rows.Int(1), rows.Int(2), rows.Int(3), (rows.Int(4) & kTextNotKept) == 0});
   }
 }
 

@@ -82,10 +82,13 @@ struct RevisionTotals {
   friend bool operator==(const RevisionTotals&, const RevisionTotals&) = default;
 };
 
+// versions.flags
+inline constexpr int64_t kTextNotKept = 1;
+
 struct VersionRow {
   DocumentInfo info;
   int64_t first_passage = 0;
-  FramePlace frame;
+  FramePlace frame;  // zeros if the text is not kept
   // What its chain entry names and commits to, beside the fields of `info`.
   RandomNumber number{};
   RandomNumber salt{};
@@ -105,6 +108,7 @@ struct VersionSpan {
   int64_t first_passage;
   int64_t num_passages;
   int64_t num_tokens;
+  bool text_kept;
 };
 
 class Catalog {
@@ -122,6 +126,10 @@ class Catalog {
   Catalog() : paths_(std::make_unique<Paths>()) {}
 
   Database& db() { return db_; }
+
+  // Gives free pages back, then empties the WAL: false if somebody who reads in a transaction keeps
+  // that from it. REQUIRES: no transaction is open.
+  Result<bool> Vacuum();
 
   Result<CatalogState> ReadState();
   Result<RevisionPath> ReadPath(int64_t revision);

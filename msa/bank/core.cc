@@ -32,11 +32,6 @@ Result<std::shared_ptr<const File>> FileTable::Open(FileKind kind, FileId id) {
   return shared;
 }
 
-void FileTable::CloseTails() {
-  const std::lock_guard lock(mutex_);
-  std::erase_if(files_, [](const auto& entry) { return entry.first.first == FileKind::kTail; });
-}
-
 void FileTable::Clear() {
   const std::lock_guard lock(mutex_);
   files_.clear();
@@ -72,9 +67,11 @@ Result<std::shared_ptr<const Segment>> SegmentCache::Open(const Catalog::FileRow
   return segment;
 }
 
-void SegmentCache::Clear() {
+void SegmentCache::Prune(std::span<const Catalog::FileRow> live) {
   const std::lock_guard lock(mutex_);
-  segments_.clear();
+  std::erase_if(segments_, [&](const auto& entry) {
+    return std::ranges::none_of(live, [&](const auto& row) { return row.id == entry.first; });
+  });
 }
 
 std::shared_ptr<const DocumentContent> ContentCache::Find(VersionId version) {
@@ -173,6 +170,12 @@ void BankCore::DropLatest() {
 
 Result<std::shared_ptr<const DocumentContent>> BankCore::ReadContent(const VersionRow& version) {
   const VersionId id = version.info.version;
+  if (!version.info.text_kept) {
+    return FailedPrecondition("the text of " + version.info.key + ", version " +
+                              std::to_string(id.value) +
+                              ", is not kept any more: it was superseded longer ago than the "
+                              "bank's retention");
+  }
   if (auto cached = contents.Find(id)) return cached;
   MSA_ASSIGN_OR_RETURN(const auto file, files.Open(FileKind::kPack, version.frame.file));
   auto read = ReadFrame(*file, version.frame, PassageId{version.first_passage});

@@ -9,6 +9,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -28,10 +29,8 @@ class FileTable {
       : fs_(fs), layout_(layout), bank_(bank) {}
 
   Result<std::shared_ptr<const File>> Open(FileKind kind, FileId id);
-  // Closes tails that nobody reads: sealed ones are unlinked, and go only when the last handle
-  // does.
-  void CloseTails();
-  // Closes all that nobody reads.
+  // Closes all that nobody reads: what was sealed or compacted is unlinked, and goes only when the
+  // last handle does.
   void Clear();
 
  private:
@@ -65,7 +64,9 @@ class SegmentCache {
 
   Result<std::shared_ptr<const Segment>> Open(const Catalog::FileRow& row,
                                               const LatentLayout& latents);
-  void Clear();
+  // Forgets segments that are not in `live`; who reads them keeps them.
+  void Prune(std::span<const Catalog::FileRow> live);
+  void Clear() { Prune({}); }
 
  private:
   const BankLayout& layout_;

@@ -7,8 +7,6 @@
 namespace msa {
 namespace {
 
-constexpr int64_t kPackBytes = int64_t{256} << 20;
-
 Status CheckDocument(const NewDocument& document) {
   if (document.key.empty()) return InvalidArgument("a document needs a key");
   int64_t end = 0;

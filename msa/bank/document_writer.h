@@ -37,9 +37,10 @@ class DocumentWriter {
     std::string labels_json;
     Digest text_hash;
 
+    // Of a version whose text is not kept: false, so that adding it brings the text back.
     bool SameAs(const VersionRow& version) const {
-      return version.text_hash == text_hash && version.info.title == title &&
-             version.labels_json == labels_json;
+      return version.info.text_kept && version.text_hash == text_hash &&
+             version.info.title == title && version.labels_json == labels_json;
     }
   };
   // As BankWriter::Compare.
@@ -49,6 +50,9 @@ class DocumentWriter {
   // Syncs what was appended, records it, and finishes the index. The revision's row and the
   // transaction's commit come after it.
   Status Finish();
+
+  // The pack is opened anew when it is needed. REQUIRES: nothing is pending.
+  void ClosePack() { pack_.reset(); }
 
   int64_t pending_documents() const { return pending_documents_; }
   int64_t pending_text_bytes() const { return pending_text_bytes_; }

@@ -122,8 +122,10 @@ Status Erasure::ZeroRuns(std::span<const VersionRow> versions) {
   std::map<std::pair<FileKind, FileId>, std::vector<Run>> runs;
   MSA_ASSIGN_OR_RETURN(const auto encodings, ReadEncodings(catalog));
   for (const VersionRow& version : versions) {
-    runs[{FileKind::kPack, version.frame.file}].push_back(
-        {version.frame.position, version.frame.length});
+    if (version.info.text_kept) {
+      runs[{FileKind::kPack, version.frame.file}].push_back(
+          {version.frame.position, version.frame.length});
+    }
     for (const EncodingInfo& encoding : encodings) {
       MSA_ASSIGN_OR_RETURN(const auto places,
                            ReadPlacesOf(catalog, encoding.id, version.info.version));
@@ -163,16 +165,10 @@ Status Erasure::RewriteSegment(const Catalog::FileRow& file, std::span<const Ver
     });
   };
   if (std::erase_if(places, is_doomed) == 0) return OkStatus();
-  BankCore& core = transaction_.core();
   if (!places.empty()) {
     MSA_ASSIGN_OR_RETURN(const auto encoding, FindEncoding(catalog, file.encoding));
     if (!encoding) return DataLoss("catalog: a segment without its encoding");
-    MSA_ASSIGN_OR_RETURN(const auto segment, core.segments.Open(file, encoding->layout));
-    std::ranges::sort(places, {}, &LatentPlace::position);
-    MSA_RETURN_IF_ERROR(SealPlaces(transaction_, *encoding, places, [&](const LatentPlace& place) {
-      auto rows = segment->ReadRows(place.position, place.num_chunks, true);
-      return rows.ok() ? Result<TailBlock>(TailBlock::Borrow(*rows)) : rows.status();
-    }));
+    MSA_RETURN_IF_ERROR(ResealPlaces(transaction_, *encoding, std::move(places)));
   }
   return transaction_.RemoveAfterCommit(FileKind::kSegment, file.id);
 }
@@ -232,11 +228,8 @@ Status Erasure::DeleteRows(std::span<const VersionRow> versions, const Contents&
 }
 
 Result<std::string> Erasure::CleanCatalog() {
-  const Database& db = transaction_.catalog().db();
-  MSA_RETURN_IF_ERROR(db.Execute("VACUUM"));
-  MSA_ASSIGN_OR_RETURN(Statement checkpoint, db.Prepare("PRAGMA wal_checkpoint(TRUNCATE)"));
-  MSA_ASSIGN_OR_RETURN(const bool row, checkpoint.Step());
-  if (row && checkpoint.Int(0) == 0) return std::string();
+  MSA_ASSIGN_OR_RETURN(const bool done, transaction_.catalog().Vacuum());
+  if (done) return std::string();
   return std::string("a process that reads the catalog in a transaction");
 }
 

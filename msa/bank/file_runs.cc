@@ -12,7 +12,9 @@ namespace {
 Status AddFrames(Catalog& catalog, const std::set<int64_t>& doomed, FileRuns* runs) {
   MSA_ASSIGN_OR_RETURN(
       Statement rows,
-      catalog.db().Prepare("SELECT file, position, length, checksum, id FROM versions"));
+      catalog.db().Prepare("SELECT file, position, length, checksum, id FROM versions"
+                           " WHERE NOT flags & ?1"));
+  rows.Bind(kTextNotKept);
   while (true) {
     MSA_ASSIGN_OR_RETURN(const bool row, rows.Step());
     if (!row) return OkStatus();

@@ -29,7 +29,10 @@ const LatentLayout kLayout{.key_dim = 16, .layers = 1, .kv_heads = 1, .head_dim 
 struct Document {
   std::vector<std::string> words;  // a passage each
   std::map<std::string, std::string> labels;
-  friend bool operator==(const Document&, const Document&) = default;
+  int64_t version = 0;  // tells this addition from all others
+  friend bool operator==(const Document& a, const Document& b) {
+    return a.words == b.words && a.labels == b.labels;
+  }
 };
 
 // What a revision sees, by key.
@@ -39,6 +42,9 @@ using State = std::map<std::string, Document>;
 struct Model {
   std::vector<State> revisions = {{}};  // by number
   std::set<std::string> erased;
+  // Versions that were not in the newest revision while the bank kept no superseded text.
+  std::set<int64_t> droppable;
+  bool keeps_text = true;
 
   const State& newest() const { return revisions.back(); }
   void Erase(const std::set<std::string>& keys) {
@@ -47,6 +53,19 @@ struct Model {
     }
     erased.insert(keys.begin(), keys.end());
     revisions.push_back(revisions.back());
+  }
+  // What is not in the newest revision may have lost its text.
+  void NoteDroppable() {
+    if (keeps_text) return;
+    for (const State& state : revisions) {
+      for (const auto& [key, document] : state) {
+        if (!IsNewest(key, document)) droppable.insert(document.version);
+      }
+    }
+  }
+  bool IsNewest(const std::string& key, const Document& document) const {
+    const auto found = newest().find(key);
+    return found != newest().end() && found->second.version == document.version;
   }
 };
 
@@ -98,6 +117,7 @@ class History {
 
   int64_t operations() const { return operations_; }
   int64_t power_losses() const { return power_losses_; }
+  int64_t dropped() const { return dropped_; }
 
  private:
   void Step() {
@@ -107,8 +127,9 @@ class History {
     if (choice < 72) return Commit();
     if (choice < 78) return Revert();
     if (choice < 82) return Erase();
-    if (choice < 90) return Encode();
-    if (choice < 91) return Migrate();
+    if (choice < 88) return Encode();
+    if (choice < 89) return Migrate();
+    if (choice < 91) return Compact();
     if (choice < 94) return GiveUp();
     if (choice < 97) return LosePowerAndOpen();
     ASSERT_OK(bank_->Audit());
@@ -229,7 +250,9 @@ class History {
 
   bool HasWriter() {
     if (writer_ != nullptr) return true;
-    auto writer = Writer::Start(core_, {.author = "", .readmit = Random(4) == 0}, kSmallSeal);
+    WriterTuning tuning(kSmallSeal);
+    tuning.automatic.least_bytes = 1000;
+    auto writer = Writer::Start(core_, {.author = "", .readmit = Random(4) == 0}, tuning);
     if (!Did(writer.status())) return false;
     writer_ = *std::move(writer);
     const auto encoding = writer_->OpenEncoding({{}, fingerprint_, "{}", kLayout});
@@ -257,11 +280,15 @@ class History {
     }
     if (known == pending_.end()) {
       EXPECT_EQ(*outcome, AddOutcome::kAdded);
-    } else {
-      EXPECT_EQ(*outcome,
-                known->second == document ? AddOutcome::kUnchanged : AddOutcome::kReplaced);
+    } else if (known->second != document) {
+      EXPECT_EQ(*outcome, AddOutcome::kReplaced);
+    } else if (*outcome != AddOutcome::kUnchanged) {
+      // The text of one that was superseded for a while comes back.
+      EXPECT_TRUE(model_.droppable.contains(known->second.version)) << key;
     }
     if (erased) pending_readmitted_.insert(key);
+    if (*outcome == AddOutcome::kUnchanged) return;
+    document.version = ++versions_;
     pending_[key] = document;
   }
 
@@ -279,6 +306,7 @@ class History {
     const bool changes = writer_->pending_documents() > 0;
     if (changes) after.revisions.push_back(pending_);
     for (const std::string& key : pending_readmitted_) after.erased.erase(key);
+    after.NoteDroppable();
     const InFlight in_flight(this, &after);
     const auto revision = writer_->Commit("step");
     if (!Did(revision.status(), &after)) return;
@@ -300,6 +328,7 @@ class History {
     const size_t target = 1 + Random(static_cast<unsigned>(model_.revisions.size() - 1));
     Model after = model_;
     after.revisions.push_back(model_.revisions[target]);
+    after.NoteDroppable();
     const InFlight in_flight(this, &after);
     const auto revision = writer_->Revert(RevisionId{static_cast<int64_t>(target)}, "back");
     if (!Did(revision.status(), &after)) return;
@@ -318,6 +347,7 @@ class History {
     const std::string key = *std::next(ever.begin(), Random(static_cast<unsigned>(ever.size())));
     Model after = model_;
     after.Erase({key});
+    after.NoteDroppable();
     const InFlight in_flight(this, &after);
     const auto report = writer_->Erase({.documents = {key}, .where = {}}, "erase");
     if (!Did(report.status(), &after)) return;
@@ -373,6 +403,44 @@ class History {
     ExpectEqual(model_.revisions.size() - 1);
   }
 
+  void Compact() {
+    if (!HasWriter()) return;
+    if (writer_->pending_documents() > 0) return Commit();
+    if (!Did(writer_->CommitLatents())) return;
+    const bool keeps_text = Random(3) != 0;
+    const bool keeps_latents = Random(2) != 0;
+    // Power may go before or after the bank knows.
+    const bool kept_text = model_.keeps_text;
+    model_.keeps_text = kept_text && keeps_text;
+    model_.NoteDroppable();
+    const auto report = writer_->Compact(Retention{
+        .text_days = keeps_text ? Retention::kForever : 0, .latents_days = keeps_latents ? 30 : 0});
+    // An erasure that waits for a reader, which then is this test's.
+    if (report.status().code() == StatusCode::kFailedPrecondition) {
+      model_.keeps_text = kept_text;
+      return;
+    }
+    if (!Did(report.status())) return;
+    EXPECT_THAT(report->damaged, testing::IsEmpty());
+    model_.keeps_text = keeps_text;
+    dropped_ += report->dropped_texts + report->dropped_latents;
+    for (size_t r = 0; r < model_.revisions.size(); ++r) {
+      ExpectEqual(r);
+      if (!keeps_text) ExpectNoOldText(r);
+    }
+  }
+
+  // What is not in the newest revision has lost its text.
+  void ExpectNoOldText(size_t revision) {
+    const auto snapshot = bank_->At(RevisionId{static_cast<int64_t>(revision)});
+    ASSERT_OK(snapshot);
+    ASSERT_OK((*snapshot)->ForEachDocument({}, [&](const DocumentInfo& info) {
+      const Document& document = model_.revisions[revision].at(info.key);
+      EXPECT_TRUE(!info.text_kept || model_.IsNewest(info.key, document)) << info.key;
+      return true;
+    }));
+  }
+
   void GiveUp() {
     writer_.reset();
     pending_ = model_.newest();
@@ -389,7 +457,17 @@ class History {
     const auto encodings = (*snapshot)->Encodings();
     ASSERT_OK(encodings);
     State found;
+    std::set<std::string> without_text;
     ASSERT_OK((*snapshot)->ForEachDocument({}, [&](const DocumentInfo& info) {
+      if (!info.text_kept && expected.contains(info.key)) {
+        const Document& document = expected.at(info.key);
+        EXPECT_TRUE(model.droppable.contains(document.version)) << info.key;
+        EXPECT_EQ((*snapshot)->ReadContent(info.version).status().code(),
+                  StatusCode::kFailedPrecondition);
+        without_text.insert(info.key);
+        found[info.key] = {document.words, info.labels};
+        return true;
+      }
       const auto content = (*snapshot)->ReadContent(info.version);
       EXPECT_TRUE(content.ok()) << content.status();
       if (!content.ok()) return false;
@@ -410,7 +488,8 @@ class History {
     const std::string key = RandomKey();
     const auto hits = (*snapshot)->SearchLexical("only" + key, 5, {});
     ASSERT_OK(hits);
-    ASSERT_EQ(hits->size(), expected.contains(key) ? 1u : 0u) << key;
+    const bool is_found = expected.contains(key) && !without_text.contains(key);
+    ASSERT_EQ(hits->size(), is_found ? 1u : 0u) << key;
   }
 
   // The log works out changes from what happened in each revision, a diff from what both see.
@@ -449,11 +528,13 @@ class History {
   Model model_;
   const Model* in_flight_ = nullptr;
   State pending_;  // of the revision in the making
+  int64_t versions_ = 0;
   std::set<std::string> pending_readmitted_;
   int64_t operations_ = 0;
   int64_t power_losses_ = 0;
   int64_t writes_and_syncs_ = 0;
-  int64_t points_ = 0;  // of them, looked at
+  int64_t points_ = 0;   // of them, looked at
+  int64_t dropped_ = 0;  // by compactions that were asked for
 };
 
 // A number that the environment may give.
@@ -466,6 +547,7 @@ TEST(BankHistory, RandomOperationsWithPowerLossesEqualAModel) {
   const auto histories = static_cast<unsigned>(Setting("MSA_MODEL_SEEDS", 6));
   int64_t operations = 0;
   int64_t losses = 0;
+  int64_t dropped = 0;
   for (unsigned seed = 1; seed <= histories; ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     TemporaryFolder folder;
@@ -474,9 +556,12 @@ TEST(BankHistory, RandomOperationsWithPowerLossesEqualAModel) {
     ASSERT_FALSE(testing::Test::HasFailure());
     operations += history.operations();
     losses += history.power_losses();
+    dropped += history.dropped();
   }
-  std::printf("%u histories, %lld operations, %lld losses of power\n", histories,
-              static_cast<long long>(operations), static_cast<long long>(losses));
+  std::printf("%u histories, %lld operations, %lld losses of power, %lld dropped\n", histories,
+              static_cast<long long>(operations), static_cast<long long>(losses),
+              static_cast<long long>(dropped));
+  EXPECT_GT(dropped, 0);
 }
 
 TEST(BankHistory, PowerLostAtEveryWriteAndSyncLeavesWhatWasCommitted) {

@@ -80,6 +80,7 @@ Result<int64_t> CopyMatches(WriteTransaction& transaction, LatentWriter& writer,
 Result<int64_t> ReuseLatents(WriteTransaction& transaction, LatentWriter& writer,
                              const VersionRow& older, VersionId version,
                              std::span<const NewPassage> passages) {
+  if (!older.info.text_kept) return 0;
   Catalog& catalog = transaction.catalog();
   MSA_ASSIGN_OR_RETURN(const auto encodings, ReadEncodings(catalog));
   std::vector<int64_t> matches;  // found once there is an encoding with latents to copy

@@ -1,5 +1,8 @@
 #include "msa/bank/latent_writer.h"
 
+#include <algorithm>
+#include <tuple>
+
 #include "msa/bank/latent_catalog.h"
 #include "msa/base/hash.h"
 
@@ -148,6 +151,52 @@ Status SealPlaces(WriteTransaction& transaction, const EncodingInfo& encoding,
     row += place.num_chunks;
   }
   return OkStatus();
+}
+
+Status ResealPlaces(WriteTransaction& transaction, const EncodingInfo& encoding,
+                    std::vector<LatentPlace> places) {
+  // Ascending by passage, as the rows of a segment are.
+  std::ranges::sort(places, {}, [](const LatentPlace& place) {
+    return std::tuple(place.version, place.first_passage);
+  });
+  SegmentCache& segments = transaction.core().segments;
+  std::map<FileId, std::shared_ptr<const Segment>> sources;
+  for (const LatentPlace& place : places) {
+    if (sources.contains(place.file)) continue;
+    MSA_ASSIGN_OR_RETURN(const auto files, transaction.catalog().Files(place.file));
+    if (files.empty()) {
+      return DataLoss("catalog: segment " + std::to_string(place.file.value) + " is missing");
+    }
+    MSA_ASSIGN_OR_RETURN(sources[place.file], segments.Open(files.front(), encoding.layout));
+  }
+  return SealPlaces(transaction, encoding, places, [&](const LatentPlace& place) {
+    auto rows = sources.at(place.file)->ReadRows(place.position, place.num_chunks, true);
+    return rows.ok() ? Result<TailBlock>(TailBlock::Borrow(*rows)) : rows.status();
+  });
+}
+
+Status CopyToNewTail(WriteTransaction& transaction, const EncodingInfo& encoding,
+                     std::span<const LatentPlace> places) {
+  const BankCore& core = transaction.core();
+  MSA_ASSIGN_OR_RETURN(const FileId id, transaction.NewFile(FileKind::kTail, encoding.id));
+  MSA_ASSIGN_OR_RETURN(AppendFile tail, AppendFile::Create(core.fs, core.layout, FileKind::kTail,
+                                                           core.identity.id, id));
+  MSA_ASSIGN_OR_RETURN(Statement move,
+                       transaction.catalog().db().Prepare(
+                           "UPDATE places SET file = ?4, position = ?5 WHERE encoding = ?1"
+                           " AND version = ?2 AND first_passage = ?3"));
+  const LatentRowSizes sizes(encoding.layout);
+  std::vector<std::byte> block;
+  for (const LatentPlace& place : places) {
+    MSA_ASSIGN_OR_RETURN(const auto source, transaction.files().Open(FileKind::kTail, place.file));
+    block.resize(static_cast<size_t>(TailBlockBytes(sizes, place.num_chunks)));
+    MSA_RETURN_IF_ERROR(source->ReadAt(place.position, block));
+    MSA_ASSIGN_OR_RETURN(const int64_t position, tail.Append(block));
+    MSA_RETURN_IF_ERROR(
+        move.Bind(encoding.id.value, place.version, place.first_passage, id.value, position).Run());
+  }
+  MSA_RETURN_IF_ERROR(tail.Sync());
+  return transaction.SetFile(id, tail.length());
 }
 
 }  // namespace msa

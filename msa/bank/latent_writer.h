@@ -56,5 +56,12 @@ class LatentWriter {
 Status SealPlaces(WriteTransaction& transaction, const EncodingInfo& encoding,
                   std::span<const LatentPlace> places,
                   FunctionRef<Result<TailBlock>(const LatentPlace&)> read_block);
+// Likewise of places that lie in sealed segments; their blocks are verified. The old files stay.
+Status ResealPlaces(WriteTransaction& transaction, const EncodingInfo& encoding,
+                    std::vector<LatentPlace> places);
+// Writes the blocks of `places`, which lie in tails, as they are into a new tail, and has the
+// places name it. The old files stay. REQUIRES: the transaction is open, no tail is.
+Status CopyToNewTail(WriteTransaction& transaction, const EncodingInfo& encoding,
+                     std::span<const LatentPlace> places);
 
 }  // namespace msa

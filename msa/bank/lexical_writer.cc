@@ -160,6 +160,7 @@ Status LexicalWriter::Merge(std::span<const Catalog::ShardRow> shards) {
 Status LexicalWriter::AddCommitted(int64_t first_passage, int64_t end_passage) {
   return transaction_.catalog().ForEachInRange(
       first_passage, end_passage, [&](const VersionRow& version) -> Status {
+        if (!version.info.text_kept) return OkStatus();
         const FileId pack = version.frame.file;
         MSA_ASSIGN_OR_RETURN(const auto file, transaction_.files().Open(FileKind::kPack, pack));
         const auto content = ReadFrame(*file, version.frame, PassageId{version.first_passage});

@@ -58,7 +58,7 @@ Status SwitchToPending(WriteTransaction& transaction) {
   MSA_RETURN_IF_ERROR(WritePendingMigration(catalog, {}));
   MSA_RETURN_IF_ERROR(transaction.Commit());
   // Readers of older snapshots keep what they have open.
-  transaction.files().CloseTails();
+  transaction.files().Clear();
   transaction.core().segments.Clear();
   return OkStatus();
 }

@@ -16,6 +16,9 @@ struct ZSTD_CCtx_s;
 
 namespace msa {
 
+// Beyond it a new pack begins.
+inline constexpr int64_t kPackBytes = int64_t{256} << 20;
+
 // Where a version's frame lies.
 struct FramePlace {
   FileId file;

@@ -6,6 +6,7 @@
 #include <array>
 #include <utility>
 
+#include "msa/bank/compaction_due.h"
 #include "msa/base/check.h"
 
 namespace msa {
@@ -36,6 +37,7 @@ Status RevisionWriter::Begin() {
   MSA_ASSIGN_OR_RETURN(totals_, catalog.ReadTotals(parent));
   path_ = path.Extended();
   catalog.SetPath(&path_);
+  changed_bytes_ = 0;
   id_ = parent + 1;
   unix_ms_ = UnixMilliseconds();
   return OkStatus();
@@ -52,6 +54,9 @@ Status RevisionWriter::Insert(int64_t parent, int64_t run_begin, RevisionKind ki
                                 static_cast<int64_t>(kind), totals_.documents, totals_.passages,
                                 totals_.tokens, totals_.text_bytes)
                           .Run());
+  Catalog& catalog = transaction_.catalog();
+  MSA_RETURN_IF_ERROR(kind == RevisionKind::kWrite ? NoteChange(catalog, changed_bytes_)
+                                                   : NoteLargeChange(catalog));
   transaction_.state().head.revision = id_;
   const Digest commitment = kind == RevisionKind::kRevert ? CommitToRevert(author_, message, parent)
                                                           : CommitToRevision(author_, message);

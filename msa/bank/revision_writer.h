@@ -28,8 +28,14 @@ class RevisionWriter {
   int64_t unix_ms() const { return unix_ms_; }
 
   // Counts a version in or out of what the revision sees.
-  void Include(const RevisionTotals& version) { totals_ += version; }
-  void Exclude(const RevisionTotals& version) { totals_ -= version; }
+  void Include(const RevisionTotals& version) {
+    totals_ += version;
+    changed_bytes_ += version.text_bytes;
+  }
+  void Exclude(const RevisionTotals& version) {
+    totals_ -= version;
+    changed_bytes_ += version.text_bytes;
+  }
 
   // Writes the row and the chain entry, and makes the revision the bank's. REQUIRES: begun().
   Status Finish(RevisionKind kind, std::string_view message);
@@ -46,6 +52,7 @@ class RevisionWriter {
   int64_t unix_ms_ = 0;
   RevisionPath path_;
   RevisionTotals totals_;
+  int64_t changed_bytes_ = 0;  // of text that comes or goes
 };
 
 }  // namespace msa

@@ -5,12 +5,14 @@
 
 #include "msa/bank/history.h"
 #include "msa/bank/lexical_search.h"
+#include "msa/bank/retention.h"
 
 namespace msa {
 namespace {
 
 constexpr int64_t kCandidatesListed = 6;
 constexpr size_t kDocumentsPerBatch = 256;
+constexpr int kAttempts = 5;
 
 std::optional<int64_t> ParseNumber(std::string_view text) {
   int64_t value = 0;
@@ -96,7 +98,7 @@ Result<std::shared_ptr<const BankSnapshot::Visible>> BankSnapshot::Matching(
                       " has passages outside of 0 to " + std::to_string(state_.next_passage));
     }
     end = span.first_passage + span.num_passages;
-    visible->passages.AddRange(span.first_passage, span.num_passages);
+    if (span.text_kept) visible->passages.AddRange(span.first_passage, span.num_passages);
   }
   return std::shared_ptr<const Visible>(visible);
 }
@@ -111,11 +113,13 @@ Result<std::shared_ptr<const BankSnapshot::Visible>> BankSnapshot::All() const {
 
 Result<BankStats> BankSnapshot::Stats() const {
   BankStats stats;
+  MSA_ASSIGN_OR_RETURN(const auto visible, All());
   const std::lock_guard lock(core_->catalog_mutex);
   Catalog& catalog = *core_->catalog;
   MSA_ASSIGN_OR_RETURN(const RevisionTotals totals, catalog.ReadTotals(revision().value));
   stats.documents = totals.documents;
   stats.passages = totals.passages;
+  stats.unkept_passages = totals.passages - visible->passages.size();
   stats.tokens = totals.tokens;
   stats.text_bytes = totals.text_bytes;
   stats.revisions = state_.head.revision;
@@ -139,6 +143,11 @@ Result<BankStats> BankSnapshot::Stats() const {
     stats.disk_bytes["catalog"] += bytes;
   }
   return stats;
+}
+
+Result<Retention> BankSnapshot::GetRetention() const {
+  const std::lock_guard lock(core_->catalog_mutex);
+  return ReadRetention(*core_->catalog);
 }
 
 Status BankSnapshot::ForEachDocument(const LabelFilter& filter,
@@ -212,10 +221,22 @@ Result<DocumentInfo> BankSnapshot::GetDocument(VersionId version) const {
 
 Result<DocumentContent> BankSnapshot::ReadContent(VersionId version) const {
   return UnlessErased<DocumentContent>([&]() -> Result<DocumentContent> {
-    MSA_ASSIGN_OR_RETURN(const VersionRow row, VisibleVersion(version));
-    MSA_ASSIGN_OR_RETURN(const auto content, core_->ReadContent(row));
-    return *content;
+    MSA_ASSIGN_OR_RETURN(const Kept kept, ReadKept(version));
+    return *kept.content;
   });
+}
+
+Result<BankSnapshot::Kept> BankSnapshot::ReadKept(VersionId version) const {
+  // A compaction may move the frame and remove its pack between the row and the pack; the row is
+  // then read again.
+  for (int attempt = 1;; ++attempt) {
+    MSA_ASSIGN_OR_RETURN(VersionRow row, VisibleVersion(version));
+    auto content = core_->ReadContent(row);
+    if (content.ok()) return Kept{std::move(row), *std::move(content)};
+    if (content.status().code() != StatusCode::kNotFound || attempt == kAttempts) {
+      return content.status();
+    }
+  }
 }
 
 Result<Snapshot::PassageAddress> BankSnapshot::FindPassage(PassageId passage) const {
@@ -224,23 +245,19 @@ Result<Snapshot::PassageAddress> BankSnapshot::FindPassage(PassageId passage) co
 
 Result<Snapshot::PassageAddress> BankSnapshot::LocatePassage(PassageId passage) const {
   MSA_ASSIGN_OR_RETURN(const auto visible, All());
-  std::optional<VersionRow> row;
-  if (const VersionSpan* version = visible->FindByPassage(passage)) {
-    const std::lock_guard lock(core_->catalog_mutex);
-    MSA_ASSIGN_OR_RETURN(row, core_->catalog->FindVersion(VersionId{version->version}));
-  }
-  if (!row) {
+  const VersionSpan* version = visible->FindByPassage(passage);
+  if (version == nullptr) {
     return NotFound("revision " + std::to_string(revision().value) + " has no passage " +
                     std::to_string(passage.value));
   }
-  MSA_ASSIGN_OR_RETURN(const auto content, core_->ReadContent(*row));
-  const int64_t index = passage.value - row->first_passage;
-  return PassageAddress{row->info.version, index, content->passages[static_cast<size_t>(index)]};
+  MSA_ASSIGN_OR_RETURN(const Kept kept, ReadKept(VersionId{version->version}));
+  const int64_t index = passage.value - kept.row.first_passage;
+  return PassageAddress{kept.row.info.version, index,
+                        kept.content->passages[static_cast<size_t>(index)]};
 }
 
 Result<std::vector<std::shared_ptr<LexicalShard>>> BankSnapshot::OpenShards() const {
   // A merge may remove a shard between listing and opening; the list is then read again.
-  constexpr int kAttempts = 5;
   for (int attempt = 1;; ++attempt) {
     std::vector<Catalog::ShardRow> rows;
     {
@@ -278,6 +295,7 @@ Result<std::vector<PassageId>> BankSnapshot::MatchingPassages(const LabelFilter&
   std::vector<PassageId> passages;
   passages.reserve(static_cast<size_t>(visible->passages.size()));
   for (const VersionSpan& span : visible->versions) {
+    if (!span.text_kept) continue;
     for (int64_t i = 0; i < span.num_passages; ++i) passages.push_back({span.first_passage + i});
   }
   return passages;

@@ -30,6 +30,7 @@ class BankSnapshot final : public Snapshot {
   RevisionId revision() const override { return RevisionId{path_.last()}; }
   Status CheckErasures() const override;
   Result<BankStats> Stats() const override;
+  Result<Retention> GetRetention() const override;
   Result<std::vector<EncodingStats>> Encodings() const override;
   Status ForEachDocument(const LabelFilter& filter,
                          FunctionRef<bool(const DocumentInfo&)> on_document) const override;
@@ -48,7 +49,7 @@ class BankSnapshot final : public Snapshot {
   // What this revision sees; made at first need, then shared by all calls.
   struct Visible {
     std::vector<VersionSpan> versions;  // ascending by version and by passage
-    PassageSet passages;
+    PassageSet passages;                // of those whose text is kept
 
     // Null if it is not visible.
     const VersionSpan* Find(int64_t version) const;
@@ -78,6 +79,12 @@ class BankSnapshot final : public Snapshot {
   // Not kept: a filter narrows the set for one request.
   Result<std::shared_ptr<const Visible>> Matching(const LabelFilter& filter) const;
   Result<VersionRow> VisibleVersion(VersionId version) const;
+  // A visible version and its content.
+  struct Kept {
+    VersionRow row;
+    std::shared_ptr<const DocumentContent> content;
+  };
+  Result<Kept> ReadKept(VersionId version) const;
   Result<std::vector<std::shared_ptr<LexicalShard>>> OpenShards() const;
   // REQUIRES: the catalog's mutex is held.
   Result<EncodingInfo> RequireEncoding(EncodingId encoding) const;

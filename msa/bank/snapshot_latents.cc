@@ -155,7 +155,8 @@ Result<std::vector<EncodingStats>> BankSnapshot::Encodings() const {
     stats.info = std::move(info);
     stats.is_pending = stats.info.id == pending;
     for (const LatentPlace& place : places) {
-      if (!visible->Find(place.version)) continue;
+      const VersionSpan* version = visible->Find(place.version);
+      if (version == nullptr || !version->text_kept) continue;
       stats.encoded_passages += place.num_passages();
       stats.latents += place.num_chunks;
     }
@@ -175,6 +176,7 @@ Result<std::vector<Snapshot::Unencoded>> BankSnapshot::FindUnencoded(EncodingId 
   std::vector<Unencoded> missing;
   auto place = places.begin();
   for (const VersionSpan& version : visible->versions) {
+    if (!version.text_kept) continue;
     int64_t next = 0;  // first passage not yet accounted for
     const auto report = [&](int64_t end) {
       if (next >= end) return;
@@ -203,6 +205,7 @@ Result<BankSnapshot::LoadedKeys> BankSnapshot::LoadKeys(EncodingId encoding) con
     MSA_ASSIGN_OR_RETURN(places, ReadPlaces(*core_->catalog, encoding));
     MSA_ASSIGN_OR_RETURN(files, core_->catalog->Files());
   }
+  core_->segments.Prune(files);
   const LatentRowSizes sizes(info.layout);
   std::vector<std::pair<FileId, KeyRunBuilder>> builders;
   for (const LatentPlace& place : places) {

@@ -167,6 +167,7 @@ Result<std::vector<std::string>> FindSharing(BankCore& core, Catalog& catalog,
   AnyRun(words, length, [&](const std::string& run) { return runs.insert(run), false; });
   std::set<std::string> keys;
   MSA_RETURN_IF_ERROR(catalog.ForEachVersion([&](const VersionRow& version) -> Status {
+    if (!version.info.text_kept) return OkStatus();
     MSA_ASSIGN_OR_RETURN(
         const auto file,
         core.fs.Open(core.layout.File(FileKind::kPack, version.frame.file), OpenMode::kRead));

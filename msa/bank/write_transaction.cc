@@ -52,6 +52,16 @@ Status WriteTransaction::Begin() {
 Status WriteTransaction::RollBack() {
   if (!is_open_) return OkStatus();
   is_open_ = false;
+  files_to_remove_.clear();
+  folders_to_sync_.clear();
+  core_->files.Clear();
+  core_->segments.Clear();
+  for (const std::string& path : new_files_) {
+    // What stays behind is removed by the next writer.
+    if (fs().Exists(path)) [[maybe_unused]]
+      const Status ignored = RemoveFile(path);
+  }
+  new_files_.clear();
   return catalog_.db().Execute("ROLLBACK");
 }
 
@@ -77,6 +87,12 @@ Status WriteTransaction::WriteState() {
 
 Status WriteTransaction::Commit() {
   MSA_CHECK(is_open_);
+  const Status status = MakeDurable();
+  has_failed_ = !status.ok();
+  return status;
+}
+
+Status WriteTransaction::MakeDurable() {
   for (const std::string& folder : folders_to_sync_) {
     MSA_RETURN_IF_ERROR(fs().SyncDirectory(folder));
   }
@@ -85,6 +101,7 @@ Status WriteTransaction::Commit() {
   MSA_RETURN_IF_ERROR(WriteState());
   MSA_RETURN_IF_ERROR(catalog_.db().Execute("COMMIT"));
   is_open_ = false;
+  new_files_.clear();
   MSA_RETURN_IF_ERROR(WriteHead(*head_file_, core_->identity.id, state_.head));
   for (const std::string& path : files_to_remove_) {
     const Status status = RemoveFile(path);
@@ -116,6 +133,7 @@ Result<FileId> WriteTransaction::NewFile(FileKind kind, EncodingId encoding) {
   MSA_CHECK(is_open_);
   const FileId id{state_.next_file++};
   folders_to_sync_.insert(core_->layout.Folder(kind));
+  new_files_.push_back(core_->layout.File(kind, id));
   MSA_ASSIGN_OR_RETURN(
       Statement insert,
       catalog_.db().Prepare("INSERT INTO files VALUES(?1, ?2, nullif(?3, -1), 0, 0, zeroblob(0))"));

@@ -35,7 +35,8 @@ class WriteTransaction {
   bool is_open() const { return is_open_; }
   // Opens the catalog's transaction, if it is not.
   Status Begin();
-  // Takes back what was written since Begin, of which there must be nothing in files.
+  // Takes back what was written since Begin: rows, and files made by it. REQUIRES: no length that
+  // files had before has changed, and nothing of `state` but counters.
   Status RollBack();
   // From now on files that are removed are overwritten with zeros first, those of crashed writers
   // too: an erasure is under way.
@@ -43,6 +44,8 @@ class WriteTransaction {
   // Makes all durable: state row, catalog, head, in this order; then removes the files given to
   // RemoveAfterCommit. REQUIRES: is_open(), files that rows name are synced.
   Status Commit();
+  // True once a commit has failed: what is durable shows when another writer starts.
+  bool has_failed() const { return has_failed_; }
 
   // Appends an entry to the chain and moves its head. REQUIRES: is_open().
   Status AppendChain(ChainOperation operation, int64_t revision, int64_t unix_ms,
@@ -60,6 +63,7 @@ class WriteTransaction {
   Status Recover();
   Status RemoveFile(const std::string& path);
   Status WriteState();
+  Status MakeDurable();
 
   const std::shared_ptr<BankCore> core_;
   LockRecord lock_;
@@ -69,7 +73,9 @@ class WriteTransaction {
   CatalogState state_;
   bool is_open_ = false;
   bool overwrites_ = false;
+  bool has_failed_ = false;
   std::set<std::string> folders_to_sync_;
+  std::vector<std::string> new_files_;
   std::vector<std::string> files_to_remove_;
 };
 

@@ -41,11 +41,11 @@ Status CheckErased(Catalog& catalog, const std::vector<RandomNumber>& numbers) {
 }  // namespace
 
 Result<std::unique_ptr<BankWriter>> Writer::Start(std::shared_ptr<BankCore> core,
-                                                  WriteOptions options, int64_t seal_bytes) {
+                                                  WriteOptions options,
+                                                  const WriterTuning& tuning) {
   MSA_ASSIGN_OR_RETURN(auto transaction, WriteTransaction::Start(std::move(core)));
   const bool readmit = options.readmit;
-  std::unique_ptr<Writer> writer(
-      new Writer(std::move(transaction), std::move(options), seal_bytes));
+  std::unique_ptr<Writer> writer(new Writer(std::move(transaction), std::move(options), tuning));
   // What a crash or a reader has kept from its end; if it has to wait still, we need not.
   MSA_ASSIGN_OR_RETURN(writer->resumed_, writer->erasure_.Proceed());
   MSA_ASSIGN_OR_RETURN(writer->documents_,
@@ -97,7 +97,7 @@ Result<RevisionId> Writer::Commit(std::string_view message) {
     MSA_RETURN_IF_ERROR(Keep(latents_.Finish()));
     MSA_RETURN_IF_ERROR(Keep(documents_->Finish()));
     MSA_RETURN_IF_ERROR(Keep(revision_.Finish(RevisionKind::kWrite, message)));
-    MSA_RETURN_IF_ERROR(Keep(transaction_->Commit()));
+    MSA_RETURN_IF_ERROR(Keep(CommitAndCompact()));
   }
   return RevisionId{transaction_->state().head.revision};
 }
@@ -186,16 +186,71 @@ Result<EraseReport> Writer::Erase(const EraseRequest& request, std::string_view 
   MSA_RETURN_IF_ERROR(failed_);
   MSA_RETURN_IF_ERROR(RequireNothingAdded("erasing"));
   MSA_ASSIGN_OR_RETURN(const std::vector<DocId> documents, FindToErase(request));
-  // Comparing may have opened it; cleaning the catalog needs it closed.
-  MSA_RETURN_IF_ERROR(Keep(transaction_->RollBack()));
-  revision_.Forget();
-  latents_.CloseTails();
+  MSA_RETURN_IF_ERROR(Keep(CloseAll()));
   if (!documents.empty()) MSA_RETURN_IF_ERROR(Keep(erasure_.Intend(documents, message)));
   transaction_->core().DropLatest();
   auto report = erasure_.Proceed();
   if (!report.ok()) return Keep(report.status());
   // What waited may have come to its end when this writer started.
   if (report->numbers.empty()) return resumed_;
+  return report;
+}
+
+Status Writer::CloseAll() {
+  // Comparing may have opened it; cleaning the catalog needs it closed.
+  MSA_RETURN_IF_ERROR(transaction_->RollBack());
+  revision_.Forget();
+  latents_.CloseTails();
+  documents_->ClosePack();
+  return OkStatus();
+}
+
+Result<bool> Writer::CompactionPays() {
+  Catalog& catalog = transaction_->catalog();
+  MSA_ASSIGN_OR_RETURN(const auto erasure, ReadPendingErasure(catalog));
+  if (erasure) return false;
+  MSA_ASSIGN_OR_RETURN(const bool due, compaction_.IsLookDue());
+  if (!due) return false;
+  auto pays = compaction_.Look(automatic_);
+  revision_.Forget();
+  return pays;
+}
+
+Status Writer::CommitAndCompact() {
+  MSA_ASSIGN_OR_RETURN(const bool pays, CompactionPays());
+  MSA_RETURN_IF_ERROR(transaction_->Commit());
+  if (!pays) return OkStatus();
+  MSA_RETURN_IF_ERROR(CloseAll());
+  const auto report = compaction_.Run(automatic_);
+  // What it could not do, for want of space perhaps, the next one tries again.
+  if (!report.ok() && (transaction_->has_failed() || transaction_->is_open())) {
+    failed_ = report.status();
+  }
+  return OkStatus();
+}
+
+Result<CompactReport> Writer::Compact(std::optional<Retention> retention) {
+  MSA_RETURN_IF_ERROR(failed_);
+  MSA_RETURN_IF_ERROR(RequireNothingAdded("compacting"));
+  if (retention && !IsValid(*retention)) {
+    return InvalidArgument(
+        "a text is kept for 0 to 1000000 days or for ever, latents for 0 to "
+        "1000000 days");
+  }
+  Catalog& catalog = transaction_->catalog();
+  MSA_ASSIGN_OR_RETURN(const auto erasure, ReadPendingErasure(catalog));
+  if (erasure) {
+    return FailedPrecondition("an erasure waits for its end; finish it first: msa erase BANK");
+  }
+  MSA_RETURN_IF_ERROR(Keep(CloseAll()));
+  MSA_ASSIGN_OR_RETURN(const Retention before, ReadRetention(catalog));
+  if (retention && *retention != before) {
+    MSA_RETURN_IF_ERROR(Keep(transaction_->Begin()));
+    MSA_RETURN_IF_ERROR(Keep(WriteRetention(catalog, *retention)));
+    MSA_RETURN_IF_ERROR(Keep(transaction_->Commit()));
+  }
+  auto report = compaction_.Run(kRequestedCompaction);
+  if (!report.ok()) return Keep(report.status());
   return report;
 }
 
@@ -227,7 +282,7 @@ Status Writer::CommitLatents() {
     return FailedPrecondition("commit the documents that were added before their latents");
   }
   MSA_RETURN_IF_ERROR(Keep(latents_.Finish()));
-  return Keep(transaction_->Commit());
+  return Keep(CommitAndCompact());
 }
 
 Result<EncodingId> Writer::OpenPending(const EncodingInfo& encoding) {

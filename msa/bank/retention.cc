@@ -1,0 +1,90 @@
+#include "msa/bank/retention.h"
+
+#include <nlohmann/json.hpp>
+#include <string>
+
+namespace msa {
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr char kSetting[] = "retention";
+constexpr int64_t kDayMilliseconds = int64_t{24} * 60 * 60 * 1000;
+constexpr int64_t kMaxDays = 1000000;
+
+// Marks what the revision at the end of `path` sees.
+Status MarkVisible(Catalog& catalog, const BankId& bank, const RevisionPath& path,
+                   std::vector<bool>* seen) {
+  catalog.SetPath(&path);
+  const auto versions = catalog.VisibleVersions({}, bank);
+  catalog.SetPath(nullptr);
+  MSA_RETURN_IF_ERROR(versions.status());
+  for (const VersionSpan& version : *versions) {
+    if (version.version < static_cast<int64_t>(seen->size())) (*seen)[version.version] = true;
+  }
+  return OkStatus();
+}
+
+}  // namespace
+
+bool IsValid(const Retention& retention) {
+  const auto in_bounds = [](int64_t days) { return days >= 0 && days <= kMaxDays; };
+  return (retention.text_days == Retention::kForever || in_bounds(retention.text_days)) &&
+         in_bounds(retention.latents_days);
+}
+
+Result<Retention> ReadRetention(Catalog& catalog) {
+  MSA_ASSIGN_OR_RETURN(const auto setting, catalog.ReadSetting(kSetting));
+  const Json json = Json::parse(setting.value_or(""), nullptr, /*allow_exceptions=*/false);
+  const Json text = json.is_object() ? json.value("text", Json()) : Json();
+  const Json latents = json.is_object() ? json.value("latents_days", Json()) : Json();
+  Retention retention;
+  if ((text == "all" || text.is_number_integer()) && latents.is_number_integer()) {
+    retention.text_days = text == "all" ? Retention::kForever : text.get<int64_t>();
+    retention.latents_days = latents.get<int64_t>();
+    if (IsValid(retention)) return retention;
+  }
+  return DataLoss("catalog: the setting \"retention\" is missing or damaged");
+}
+
+Status WriteRetention(Catalog& catalog, const Retention& retention) {
+  Json json = {{"text", "all"}, {"latents_days", retention.latents_days}};
+  if (retention.text_days != Retention::kForever) json["text"] = retention.text_days;
+  return catalog.WriteSetting(kSetting, json.dump());
+}
+
+Result<std::vector<bool>> VersionsKept(Catalog& catalog, const BankId& bank, int64_t days,
+                                       int64_t unix_ms) {
+  if (days == Retention::kForever) return std::vector<bool>();
+  MSA_ASSIGN_OR_RETURN(const CatalogState state, catalog.ReadState());
+  std::vector<bool> seen(static_cast<size_t>(state.next_version));
+  // The revision that was the latest then; where the clock went back, one further in the past.
+  MSA_ASSIGN_OR_RETURN(
+      Statement first,
+      catalog.db().Prepare("SELECT ifnull(min(id) - 1, (SELECT ifnull(max(id), 0) FROM revisions))"
+                           " FROM revisions WHERE time > ?1"));
+  MSA_RETURN_IF_ERROR(first.Bind(unix_ms - days * kDayMilliseconds).Step().status());
+  const int64_t base = first.Int(0);
+  first.Reset();
+  // Between two reverts a revision sees only what the one before saw, and what came with it.
+  MSA_ASSIGN_OR_RETURN(
+      Statement ends,
+      catalog.db().Prepare("SELECT ?1 UNION SELECT id FROM revisions WHERE id > ?1 AND kind = ?2"));
+  ends.Bind(base, static_cast<int64_t>(RevisionKind::kRevert));
+  while (true) {
+    MSA_ASSIGN_OR_RETURN(const bool row, ends.Step());
+    if (!row) break;
+    MSA_ASSIGN_OR_RETURN(const RevisionPath path, catalog.ReadPath(ends.Int(0)));
+    MSA_RETURN_IF_ERROR(MarkVisible(catalog, bank, path, &seen));
+  }
+  MSA_ASSIGN_OR_RETURN(Statement came,
+                       catalog.db().Prepare("SELECT id FROM versions WHERE birth > ?1"));
+  came.Bind(base);
+  while (true) {
+    MSA_ASSIGN_OR_RETURN(const bool row, came.Step());
+    if (!row) return seen;
+    if (came.Int(0) < state.next_version) seen[static_cast<size_t>(came.Int(0))] = true;
+  }
+}
+
+}  // namespace msa

@@ -1,0 +1,176 @@
+#include "msa/bank/space_use.h"
+
+#include <algorithm>
+#include <map>
+#include <numeric>
+
+#include "msa/bank/latent_catalog.h"
+#include "msa/bank/passage_set.h"
+
+namespace msa {
+namespace {
+
+// The files of some kinds, with nothing known of their bytes yet.
+class FileUses {
+ public:
+  static Result<FileUses> Create(Catalog& catalog, std::span<const FileKind> kinds) {
+    FileUses uses;
+    MSA_ASSIGN_OR_RETURN(const auto rows, catalog.Files());
+    for (const Catalog::FileRow& row : rows) {
+      if (std::ranges::find(kinds, row.kind) == kinds.end()) continue;
+      uses.index_.emplace(row.id, uses.files_.size());
+      uses.files_.push_back({row.id, row.kind, row.encoding, 0, 0, 0});
+      uses.lengths_.push_back(row.length);
+    }
+    return uses;
+  }
+
+  // Null if there is no such file, which an audit would find.
+  FileUse* Find(FileId id) {
+    const auto found = index_.find(id);
+    return found == index_.end() ? nullptr : &files_[found->second];
+  }
+
+  // Every row of a segment belongs to a place; of the others what nothing names is dead too.
+  std::vector<FileUse> Finish() && {
+    for (size_t i = 0; i < files_.size(); ++i) {
+      FileUse& file = files_[i];
+      file.dead = file.kind == FileKind::kSegment ? file.expired
+                                                  : lengths_[i] - kFileHeaderBytes - file.live;
+    }
+    return std::move(files_);
+  }
+
+ private:
+  std::vector<FileUse> files_;
+  std::vector<int64_t> lengths_;
+  std::map<FileId, size_t> index_;
+};
+
+double DeadShare(const FileUse& file) {
+  return static_cast<double>(file.dead) / static_cast<double>(std::max<int64_t>(file.live, 1));
+}
+
+Result<int64_t> ReadPragma(Catalog& catalog, const char* name) {
+  MSA_ASSIGN_OR_RETURN(Statement pragma, catalog.db().Prepare(std::string("PRAGMA ") + name));
+  MSA_ASSIGN_OR_RETURN(const bool row, pragma.Step());
+  return row ? pragma.Int(0) : 0;
+}
+
+}  // namespace
+
+std::vector<size_t> ChooseFiles(std::span<const FileUse> files, const CompactionPolicy& policy) {
+  std::vector<size_t> order(files.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::ranges::stable_sort(
+      order, [&](size_t a, size_t b) { return DeadShare(files[a]) > DeadShare(files[b]); });
+  int64_t live = 0;
+  int64_t dead = 0;
+  for (const FileUse& file : files) {
+    live += file.live;
+    dead += file.dead;
+  }
+  std::vector<size_t> chosen;
+  for (const size_t i : order) {
+    const FileUse& file = files[i];
+    const bool pays = file.dead > 0 && dead >= policy.least_bytes &&
+                      static_cast<double>(dead) > policy.dead_share * static_cast<double>(live);
+    if (!pays && !(policy.drops_all && file.expired > 0)) continue;
+    chosen.push_back(i);
+    dead -= file.dead;
+  }
+  return chosen;
+}
+
+Result<Expired> Expired::Find(Catalog& catalog, const BankId& bank, int64_t unix_ms) {
+  Expired expired;
+  MSA_ASSIGN_OR_RETURN(expired.retention_, ReadRetention(catalog));
+  const Retention& retention = expired.retention_;
+  MSA_ASSIGN_OR_RETURN(expired.texts_kept_,
+                       VersionsKept(catalog, bank, retention.text_days, unix_ms));
+  MSA_ASSIGN_OR_RETURN(expired.latents_kept_,
+                       VersionsKept(catalog, bank, retention.latents_days, unix_ms));
+  MSA_ASSIGN_OR_RETURN(Statement rows,
+                       catalog.db().Prepare("SELECT id FROM versions WHERE flags & ?1"));
+  rows.Bind(kTextNotKept);
+  while (true) {
+    MSA_ASSIGN_OR_RETURN(const bool row, rows.Step());
+    if (!row) return expired;
+    const auto version = static_cast<size_t>(rows.Int(0));
+    if (version >= expired.with_text_.size()) expired.with_text_.resize(version + 1, true);
+    expired.with_text_[version] = false;
+  }
+}
+
+Result<std::vector<FileUse>> MeasurePacks(Catalog& catalog, const Expired& expired) {
+  static constexpr FileKind kKinds[] = {FileKind::kPack};
+  MSA_ASSIGN_OR_RETURN(FileUses uses, FileUses::Create(catalog, kKinds));
+  MSA_ASSIGN_OR_RETURN(Statement rows,
+                       catalog.db().Prepare("SELECT id, file, length FROM versions"));
+  while (true) {
+    MSA_ASSIGN_OR_RETURN(const bool row, rows.Step());
+    if (!row) return std::move(uses).Finish();
+    FileUse* file = uses.Find(FileId{rows.Int(1)});
+    if (file != nullptr) (expired.text(rows.Int(0)) ? file->expired : file->live) += rows.Int(2);
+  }
+}
+
+Result<std::vector<FileUse>> MeasureLatents(Catalog& catalog, const Expired& expired) {
+  static constexpr FileKind kKinds[] = {FileKind::kTail, FileKind::kSegment};
+  MSA_ASSIGN_OR_RETURN(FileUses uses, FileUses::Create(catalog, kKinds));
+  MSA_ASSIGN_OR_RETURN(const auto encodings, ReadEncodings(catalog));
+  MSA_ASSIGN_OR_RETURN(
+      Statement rows,
+      catalog.db().Prepare("SELECT version, file, num_chunks FROM places WHERE encoding = ?1"));
+  for (const EncodingInfo& encoding : encodings) {
+    const LatentRowSizes sizes(encoding.layout);
+    rows.Bind(encoding.id.value);
+    while (true) {
+      MSA_ASSIGN_OR_RETURN(const bool row, rows.Step());
+      if (!row) break;
+      FileUse* file = uses.Find(FileId{rows.Int(1)});
+      if (file == nullptr) continue;
+      const int64_t bytes = file->kind == FileKind::kTail ? TailBlockBytes(sizes, rows.Int(2))
+                                                          : rows.Int(2) * sizes.total();
+      (expired.latents(rows.Int(0)) ? file->expired : file->live) += bytes;
+    }
+  }
+  return std::move(uses).Finish();
+}
+
+Result<std::vector<FileUse>> MeasureShards(Catalog& catalog) {
+  PassageSet kept;
+  MSA_ASSIGN_OR_RETURN(Statement rows,
+                       catalog.db().Prepare("SELECT first_passage, num_passages FROM versions"
+                                            " WHERE NOT flags & ?1"));
+  rows.Bind(kTextNotKept);
+  while (true) {
+    MSA_ASSIGN_OR_RETURN(const bool row, rows.Step());
+    if (!row) break;
+    kept.AddRange(rows.Int(0), rows.Int(1));
+  }
+  MSA_ASSIGN_OR_RETURN(const auto shards, catalog.Shards());
+  std::vector<FileUse> uses;
+  for (const Catalog::ShardRow& shard : shards) {
+    const int64_t live = kept.CountRange(shard.first_passage, shard.end_passage);
+    FileUse& use = uses.emplace_back(FileUse{shard.file, FileKind::kLexical, {}, 0, 0, 0});
+    use.live = shard.length_bytes * live / std::max<int64_t>(shard.passages, 1);
+    use.expired = use.dead = shard.passages > live ? shard.length_bytes - use.live : 0;
+  }
+  return uses;
+}
+
+Result<CatalogUse> MeasureCatalog(Catalog& catalog) {
+  MSA_ASSIGN_OR_RETURN(const int64_t page, ReadPragma(catalog, "page_size"));
+  MSA_ASSIGN_OR_RETURN(const int64_t pages, ReadPragma(catalog, "page_count"));
+  MSA_ASSIGN_OR_RETURN(const int64_t free_pages, ReadPragma(catalog, "freelist_count"));
+  return CatalogUse{pages * page, free_pages * page};
+}
+
+bool IsWorthVacuum(const CatalogUse& use, const CompactionPolicy& policy) {
+  const auto used = static_cast<double>(use.bytes - use.free_bytes);
+  return use.free_bytes >= policy.least_bytes &&
+         static_cast<double>(use.free_bytes) > policy.dead_share * used;
+}
+
+}  // namespace msa
