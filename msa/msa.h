@@ -7,6 +7,7 @@
 
 #include "msa/bank/backup.h"
 #include "msa/bank/bank.h"
+#include "msa/bank/repair.h"
 #include "msa/engine/engine.h"
 #include "msa/engine/json.h"
 #include "msa/kernels/gather.h"

@@ -326,6 +326,80 @@ def test_a_backup_follows_its_bank_and_comes_back(command, history, tmp_path):
     assert [pathlib.Path(key).name for key in report["readmitted"]] == ["mill.txt"]
 
 
+def test_repair_drops_what_is_damaged_and_says_what(command, history, tmp_path):
+    assert command.json("repair", history)[0]["sound"]
+    pack = next((history / "packs").iterdir())
+    data = bytearray(pack.read_bytes())
+    data[-1] ^= 1  # the frame added last: the harbour as it is now
+    pack.write_bytes(data)
+    for shard in (history / "lexical").iterdir():
+        shard.unlink()
+    assert "msa repair" in command("list", history, status=FAILED).stderr
+    dry = command.json("repair", history, "--dry-run", status=PARTLY)[0]
+    assert [pathlib.Path(text["document"]).name for text in dry["texts"]] == ["harbour.txt"]
+    assert "add it again" in command("repair", history, status=PARTLY).stdout
+    command("audit", history)
+    assert command.json("list", history) == [] and "repair" in command.json("log", history)[0]["message"]
+    assert len(command.json("search", history, "Pemberton", "--at", 1)[0]["results"]) == 1
+    command("add", history, tmp_path / "folder" / "harbour.txt", "--no-encode")
+    assert len(command.json("list", history)) == 1
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 2 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode != 0:
+        pytest.skip("no right to mount a file system")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk_loses_nothing_committed(command, small_disk, tmp_path):
+    bank, small, large = small_disk / "bank", tmp_path / "small.txt", tmp_path / "large.txt"
+    small.write_text("The ferry leaves at seven.")
+    large.write_text("\n\n".join(hashlib.sha512(str(i).encode()).hexdigest() for i in range(40000)))
+    command("add", bank, small, "--no-encode")
+    full = command("add", bank, large, "--no-encode", status=(FAILED, PARTLY))
+    assert "free space" in full.stderr, full.stderr
+    command("audit", bank)
+    assert len(command.json("list", bank)) == 1
+    small.write_text("The ferry leaves at eight.")
+    command("add", bank, small, "--no-encode")
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    assert command.json("search", bank, "eight", "--heads", "lexical")[0]["results"]
+    assert "cannot be written" in command("add", bank, large, "--no-encode", status=FAILED).stderr
+
+
+def test_bad_days_end_with_what_to_do(command, history, tmp_path):
+    def fails(*arguments):
+        return command(*arguments, status=FAILED).stderr
+
+    newer = tmp_path / "newer"
+    shutil.copytree(history, newer)
+    text = (newer / "bank.json").read_text()
+    (newer / "bank.json").write_text(text.replace('"version": 1', '"version": 2'))
+    assert "use a newer msa" in fails("list", newer)
+
+    headless = tmp_path / "headless"
+    shutil.copytree(history, headless)
+    (headless / "head").write_bytes(bytes(8192))
+    assert "msa repair" in fails("list", headless)
+    assert command.json("repair", headless)[0]["head"] and command.json("list", headless)
+
+    # A link to a bank is that bank; a link to nowhere is no bank.
+    link, dangling = tmp_path / "link", tmp_path / "dangling"
+    link.symlink_to(history)
+    dangling.symlink_to(tmp_path / "nowhere")
+    assert command.json("list", link) == command.json("list", history)
+    assert "link" in fails("list", dangling) and "nowhere" in fails("list", dangling)
+
+    (history / "catalog.sqlite").rename(tmp_path / "kept")
+    assert "msa restore" in fails("list", history)
+
+
 # --- search ---
 
 

@@ -9,29 +9,6 @@ namespace {
 
 constexpr int kAttempts = 5;
 
-Status CheckIntegrity(Catalog& catalog) {
-  MSA_ASSIGN_OR_RETURN(Statement check, catalog.db().Prepare("PRAGMA integrity_check(1)"));
-  MSA_ASSIGN_OR_RETURN(const bool row, check.Step());
-  if (row && check.Text(0) == "ok") return OkStatus();
-  return DataLoss("catalog.sqlite: " + std::string(row ? check.Text(0) : "no answer"));
-}
-
-// The catalog may be one commit ahead of the head, where a writer stopped between the two; what
-// head says must then be a state that the chain went through.
-Status CheckHead(const Head& catalog, const Head& head, const VerifiedChain& chain) {
-  if (head == catalog) return OkStatus();
-  const bool is_older =
-      head.commit_number < catalog.commit_number && head.revision <= catalog.revision &&
-      head.erase_epoch <= catalog.erase_epoch && head.chain_length <= catalog.chain_length;
-  const Digest hash =
-      head.chain_length > 0 && is_older ? chain.hashes[head.chain_length - 1] : Digest{};
-  if (is_older && hash == head.chain_head) return OkStatus();
-  return DataLoss("head: commit " + std::to_string(head.commit_number) + ", chain entry " +
-                  std::to_string(head.chain_length) + "; the catalog is at commit " +
-                  std::to_string(catalog.commit_number) + ", chain entry " +
-                  std::to_string(catalog.chain_length) + ", which does not continue from that");
-}
-
 Status CheckAnchor(const Certificate& anchor, const BankId& bank, const VerifiedChain& chain) {
   if (anchor.bank != bank) {
     return FailedPrecondition("the certificate is of bank " + HexEncode(anchor.bank) +
@@ -81,6 +58,27 @@ Result<AuditReport> AuditOnce(BankCore& core, Catalog& catalog, const Certificat
 }
 
 }  // namespace
+
+Status CheckIntegrity(Catalog& catalog) {
+  MSA_ASSIGN_OR_RETURN(Statement check, catalog.db().Prepare("PRAGMA integrity_check(1)"));
+  MSA_ASSIGN_OR_RETURN(const bool row, check.Step());
+  if (row && check.Text(0) == "ok") return OkStatus();
+  return DataLoss("catalog.sqlite: " + std::string(row ? check.Text(0) : "no answer"));
+}
+
+Status CheckHead(const Head& catalog, const Head& head, const VerifiedChain& chain) {
+  if (head == catalog) return OkStatus();
+  const bool is_older =
+      head.commit_number < catalog.commit_number && head.revision <= catalog.revision &&
+      head.erase_epoch <= catalog.erase_epoch && head.chain_length <= catalog.chain_length;
+  const Digest hash =
+      head.chain_length > 0 && is_older ? chain.hashes[head.chain_length - 1] : Digest{};
+  if (is_older && hash == head.chain_head) return OkStatus();
+  return DataLoss("head: commit " + std::to_string(head.commit_number) + ", chain entry " +
+                  std::to_string(head.chain_length) + "; the catalog is at commit " +
+                  std::to_string(catalog.commit_number) + ", chain entry " +
+                  std::to_string(catalog.chain_length) + ", which does not continue from that");
+}
 
 Result<AuditReport> AuditBank(BankCore& core, const Certificate* anchor) {
   for (int attempt = 1;; ++attempt) {

@@ -25,6 +25,12 @@ struct VerifiedChain {
 // `head`.
 Result<VerifiedChain> VerifyChain(Catalog& catalog, const Head& head);
 
+// The catalog may be one commit ahead of the head, where a writer stopped between the two; what
+// the head says must then be a state that the chain went through. kDataLoss otherwise.
+Status CheckHead(const Head& catalog, const Head& head, const VerifiedChain& chain);
+// SQLite's own check of the catalog.
+Status CheckIntegrity(Catalog& catalog);
+
 // Revisions, versions and deaths against the chain, and what is derived from them.
 Status VerifyRows(Catalog& catalog, const CatalogState& state, const BankId& bank,
                   const VerifiedChain& chain);

@@ -42,7 +42,11 @@ bool IsInterruptedCreate(const std::vector<std::string>& names) {
 // kNotFound or kInvalidArgument for a path without a bank.json.
 Status NoBank(FileSystem& fs, const std::string& path) {
   std::error_code ignored;
-  if (!fs.Exists(path)) return NotFound(path + ": no such folder");
+  if (!fs.Exists(path)) {
+    const auto target = std::filesystem::read_symlink(path, ignored);
+    if (target.empty()) return NotFound(path + ": no such folder");
+    return NotFound(path + " is a link to " + target.string() + ", which is not there");
+  }
   if (!std::filesystem::is_directory(path, ignored)) {
     return InvalidArgument(path + " is a file; a bank is a folder");
   }
@@ -274,17 +278,20 @@ Result<std::unique_ptr<Bank>> Bank::Create(const std::string& path, const BankOp
 }
 
 Result<std::unique_ptr<Bank>> Bank::Open(const std::string& path, FileSystem& fs) {
-  MSA_ASSIGN_OR_RETURN(auto core, OpenCore(path, fs));
-  return std::unique_ptr<Bank>(std::make_unique<BankImpl>(std::move(core)));
+  auto core = OpenCore(path, fs);
+  if (core.status().code() == StatusCode::kDataLoss) {
+    return DataLoss(core.status().message() +
+                    "; msa repair drops what is damaged, msa restore brings back a backup");
+  }
+  MSA_RETURN_IF_ERROR(core.status());
+  return std::unique_ptr<Bank>(std::make_unique<BankImpl>(*std::move(core)));
 }
 
-Result<std::shared_ptr<BankCore>> OpenCore(const std::string& path, FileSystem& fs) {
+Result<std::shared_ptr<BankCore>> OpenUnverified(const std::string& path, FileSystem& fs) {
   const BankLayout layout{path};
   MSA_ASSIGN_OR_RETURN(const BankIdentity identity, ReadIdentity(fs, layout));
   auto core = std::make_shared<BankCore>(layout, identity, fs);
   core->read_only = ::access(path.c_str(), W_OK) != 0;
-  // Before the catalog: its commits come first, so it is never behind a head read earlier.
-  MSA_ASSIGN_OR_RETURN(const Head head, ReadHeadFile(fs, layout, identity.id));
   if (!core->read_only) {
     MSA_ASSIGN_OR_RETURN(core->reader_record, LockRecord::AcquireReader(layout.lock()));
   }
@@ -292,8 +299,18 @@ Result<std::shared_ptr<BankCore>> OpenCore(const std::string& path, FileSystem& 
   if (!catalog.ok()) return catalog.status().WithContext(layout.catalog());
   core->catalog = *std::move(catalog);
   MSA_ASSIGN_OR_RETURN(const CatalogState state, core->catalog->ReadState());
-  MSA_RETURN_IF_ERROR(CheckAgainstHead(path, state.head, head));
   core->NoteEpoch(state.head.erase_epoch);
+  return core;
+}
+
+Result<std::shared_ptr<BankCore>> OpenCore(const std::string& path, FileSystem& fs) {
+  const BankLayout layout{path};
+  MSA_ASSIGN_OR_RETURN(const BankIdentity identity, ReadIdentity(fs, layout));
+  // Before the catalog: its commits come first, so it is never behind a head read earlier.
+  MSA_ASSIGN_OR_RETURN(const Head head, ReadHeadFile(fs, layout, identity.id));
+  MSA_ASSIGN_OR_RETURN(auto core, OpenUnverified(path, fs));
+  MSA_ASSIGN_OR_RETURN(const CatalogState state, core->catalog->ReadState());
+  MSA_RETURN_IF_ERROR(CheckAgainstHead(path, state.head, head));
   MSA_RETURN_IF_ERROR(VerifyFiles(*core));
   return core;
 }

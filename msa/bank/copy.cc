@@ -346,8 +346,13 @@ Status BankCopy::Commit() {
   MSA_RETURN_IF_ERROR(ReplaceHead(fs_, to_, from_.identity.id, state_.head));
   std::vector<Catalog::FileRow> rows;
   for (const auto& [id, row] : named_.files) {
-    if (!IsWhole(row.kind)) MSA_RETURN_IF_ERROR(ZeroGaps(row));
     rows.push_back(row);
+    if (IsWhole(row.kind)) continue;
+    // Where documents were erased, in the bank or after a copy that was interrupted.
+    MSA_ASSIGN_OR_RETURN(const auto file,
+                         fs_.Open(to_.File(row.kind, row.id), OpenMode::kReadWrite));
+    MSA_RETURN_IF_ERROR(ClearStrayBytes(*file, row.length, RunsOf(held_.runs, row.id)));
+    MSA_RETURN_IF_ERROR(file->Close());
   }
   const bool overwrites = !before_ || before_->head.erase_epoch != state_.head.erase_epoch;
   MSA_RETURN_IF_ERROR(KeepCommitted(fs_, to_, rows, [&](const std::string& path) -> Status {
@@ -360,33 +365,6 @@ Status BankCopy::Commit() {
   }
   MSA_RETURN_IF_ERROR(RemoveStaged());
   return fs_.SyncDirectory(to_.root);
-}
-
-// Where documents were erased, in the bank or before a copy was interrupted, the file may hold them
-// still.
-Status BankCopy::ZeroGaps(const Catalog::FileRow& row) {
-  MSA_ASSIGN_OR_RETURN(const auto file, fs_.Open(to_.File(row.kind, row.id), OpenMode::kReadWrite));
-  bool is_changed = false;
-  const auto clear = [&](int64_t begin, int64_t end) -> Status {
-    std::vector<std::byte> bytes;
-    for (; begin < end; begin += static_cast<int64_t>(bytes.size())) {
-      bytes.resize(static_cast<size_t>(std::min(kPieceBytes, end - begin)));
-      MSA_RETURN_IF_ERROR(file->ReadAt(begin, bytes));
-      if (std::ranges::all_of(bytes, [](std::byte b) { return b == std::byte{0}; })) continue;
-      MSA_RETURN_IF_ERROR(ZeroRange(*file, begin, static_cast<int64_t>(bytes.size())));
-      is_changed = true;
-    }
-    return OkStatus();
-  };
-  int64_t next = kFileHeaderBytes;
-  for (const FileRun& run : RunsOf(named_.runs, row.id)) {
-    if (run.is_doomed) continue;
-    MSA_RETURN_IF_ERROR(clear(next, run.position));
-    next = run.end();
-  }
-  MSA_RETURN_IF_ERROR(clear(next, row.length));
-  if (is_changed) MSA_RETURN_IF_ERROR(file->Sync());
-  return file->Close();
 }
 
 }  // namespace msa

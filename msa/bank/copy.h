@@ -58,7 +58,6 @@ class BankCopy {
   // Puts the staged catalog in place, and makes the folder what it says.
   Status Commit();
   Status CommitCatalog();
-  Status ZeroGaps(const Catalog::FileRow& row);
 
   BankCore& from_;
   const BankLayout to_;

@@ -153,6 +153,9 @@ bool HasWal(FileSystem& fs, const BankLayout& layout);
 Result<BankIdentity> ReadIdentity(FileSystem& fs, const BankLayout& layout);
 // `read_only`: the folder cannot be written.
 Result<Catalog> OpenCatalogForReading(FileSystem& fs, const BankLayout& layout, bool read_only);
+// An open bank of which only bank.json and the catalog are there and what they should be, as far as
+// that shows without reading on.
+Result<std::shared_ptr<BankCore>> OpenUnverified(const std::string& path, FileSystem& fs);
 // What Bank::Open does.
 Result<std::shared_ptr<BankCore>> OpenCore(const std::string& path, FileSystem& fs);
 

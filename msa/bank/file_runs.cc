@@ -3,11 +3,14 @@
 #include <algorithm>
 #include <set>
 
+#include "msa/bank/committed_files.h"
 #include "msa/bank/latent_catalog.h"
 #include "msa/bank/pending_erasure.h"
 
 namespace msa {
 namespace {
+
+constexpr int64_t kPieceBytes = int64_t{4} << 20;
 
 Status AddFrames(Catalog& catalog, const std::set<int64_t>& doomed, FileRuns* runs) {
   MSA_ASSIGN_OR_RETURN(
@@ -67,6 +70,37 @@ Result<FileRuns> ReadRuns(Catalog& catalog) {
     if (found != runs.end()) MSA_RETURN_IF_ERROR(CheckRuns(file, found->second));
   }
   return runs;
+}
+
+Result<std::vector<FileRange>> FindStrayBytes(const File& file, int64_t length,
+                                              std::span<const FileRun> runs) {
+  std::vector<FileRange> strays;
+  std::vector<std::byte> bytes;
+  const auto search = [&](int64_t begin, int64_t end) -> Status {
+    for (; begin < end; begin += static_cast<int64_t>(bytes.size())) {
+      bytes.resize(static_cast<size_t>(std::min(kPieceBytes, end - begin)));
+      MSA_RETURN_IF_ERROR(file.ReadAt(begin, bytes));
+      if (std::ranges::all_of(bytes, [](std::byte b) { return b == std::byte{0}; })) continue;
+      strays.push_back({begin, static_cast<int64_t>(bytes.size())});
+    }
+    return OkStatus();
+  };
+  int64_t next = kFileHeaderBytes;
+  for (const FileRun& run : runs) {
+    MSA_RETURN_IF_ERROR(search(next, run.position));
+    next = run.end();
+  }
+  MSA_RETURN_IF_ERROR(search(next, length));
+  return strays;
+}
+
+Status ClearStrayBytes(File& file, int64_t length, std::span<const FileRun> runs) {
+  MSA_ASSIGN_OR_RETURN(const auto strays, FindStrayBytes(file, length, runs));
+  if (strays.empty()) return OkStatus();
+  for (const FileRange& stray : strays) {
+    MSA_RETURN_IF_ERROR(ZeroRange(file, stray.position, stray.bytes));
+  }
+  return file.Sync();
 }
 
 }  // namespace msa

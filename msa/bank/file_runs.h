@@ -4,9 +4,11 @@
 
 #include <cstdint>
 #include <map>
+#include <span>
 #include <vector>
 
 #include "msa/bank/catalog.h"
+#include "msa/base/file.h"
 #include "msa/base/ids.h"
 
 namespace msa {
@@ -29,5 +31,15 @@ using FileRuns = std::map<FileId, std::vector<FileRun>>;
 // kDataLoss names a run that leaves its file, or overlaps another. Cost: one pass over versions and
 // places.
 Result<FileRuns> ReadRuns(Catalog& catalog);
+
+// Bytes that lie in no run and are not zero, as ranges of at most 4 MiB that begin or end there.
+struct FileRange {
+  int64_t position = 0;
+  int64_t bytes = 0;
+};
+Result<std::vector<FileRange>> FindStrayBytes(const File& file, int64_t length,
+                                              std::span<const FileRun> runs);
+// Makes them zero, and syncs if there were any.
+Status ClearStrayBytes(File& file, int64_t length, std::span<const FileRun> runs);
 
 }  // namespace msa

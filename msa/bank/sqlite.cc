@@ -11,7 +11,7 @@ Status SqliteStatus(int code, std::string_view what) {
     case SQLITE_NOTADB: return DataLoss(message);
     case SQLITE_BUSY:
     case SQLITE_LOCKED: return Unavailable(message);
-    case SQLITE_FULL:
+    case SQLITE_FULL: return ResourceExhausted(message + "; free space and run it again");
     case SQLITE_NOMEM:
     case SQLITE_TOOBIG: return ResourceExhausted(message);
     case SQLITE_READONLY:

@@ -5,10 +5,14 @@
 #include "msa/base/check.h"
 
 namespace msa {
-Result<std::unique_ptr<WriteTransaction>> WriteTransaction::Start(std::shared_ptr<BankCore> core) {
+Result<std::unique_ptr<WriteTransaction>> WriteTransaction::Start(std::shared_ptr<BankCore> core,
+                                                                  LockRecord lock) {
   std::unique_ptr<WriteTransaction> self(new WriteTransaction(std::move(core)));
   const BankLayout& layout = self->core_->layout;
-  MSA_ASSIGN_OR_RETURN(self->lock_, LockRecord::AcquireWriter(layout.lock()));
+  self->lock_ = std::move(lock);
+  if (!self->lock_.held()) {
+    MSA_ASSIGN_OR_RETURN(self->lock_, LockRecord::AcquireWriter(layout.lock()));
+  }
   MSA_ASSIGN_OR_RETURN(self->catalog_, Catalog::Open(layout.catalog(), Catalog::Access::kWrite,
                                                      self->fs().sqlite_vfs()));
   MSA_ASSIGN_OR_RETURN(self->state_, self->catalog_.ReadState());

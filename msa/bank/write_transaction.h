@@ -20,8 +20,10 @@ namespace msa {
 
 class WriteTransaction {
  public:
-  // Takes the lock, removes what a crashed writer left, rewrites a head that is behind.
-  static Result<std::unique_ptr<WriteTransaction>> Start(std::shared_ptr<BankCore> core);
+  // Takes the lock, unless it is given one that is held, removes what a crashed writer left,
+  // rewrites a head that is behind.
+  static Result<std::unique_ptr<WriteTransaction>> Start(std::shared_ptr<BankCore> core,
+                                                         LockRecord lock = {});
   // Gives up what was not committed.
   ~WriteTransaction();
 

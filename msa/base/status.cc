@@ -46,7 +46,7 @@ Status ErrnoStatus(std::string_view what, int error_number) {
     case ENOENT:
     case ENOTDIR: return NotFound(std::move(message));
     case ENOSPC:
-    case EDQUOT:
+    case EDQUOT: message += "; free space and run it again"; [[fallthrough]];
     case ENOMEM: return ResourceExhausted(std::move(message));
     case EEXIST: return AlreadyExists(std::move(message));
     default: return IoError(std::move(message));

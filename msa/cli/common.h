@@ -114,6 +114,7 @@ void DeclareRevert(CLI::App& app, int* exit_status);
 void DeclareAudit(CLI::App& app, int* exit_status);
 void DeclareBackup(CLI::App& app, int* exit_status);
 void DeclareRestore(CLI::App& app, int* exit_status);
+void DeclareRepair(CLI::App& app, int* exit_status);
 void DeclareEncode(CLI::App& app, int* exit_status);
 void DeclareMigrate(CLI::App& app, int* exit_status);
 void DeclareSearch(CLI::App& app, int* exit_status);

@@ -26,6 +26,7 @@ int main(int argc, char** argv) {
   DeclareVerifyErased(app, &exit_status);
   DeclareBackup(app, &exit_status);
   DeclareRestore(app, &exit_status);
+  DeclareRepair(app, &exit_status);
   DeclareEncode(app, &exit_status);
   DeclareMigrate(app, &exit_status);
   DeclareSearch(app, &exit_status);
