@@ -292,6 +292,27 @@ def test_erase_waits_for_a_reader(command, msa, history):
         reader.communicate()
 
 
+def test_compact_gives_space_back_and_says_what_is_gone(command, history):
+    kept = command.json("compact", history)[0]
+    assert kept["retention"] == {"text": "all", "latents_days": 30} and kept["dropped_texts"] == 0
+    assert "closed" in command("show", history, "harbour", "--at", 1).stdout
+    report = command.json("compact", history, "--retain-text", 0, "--retain-latents", 7)[0]
+    assert report["dropped_texts"] == 2 and report["files"] > 0 and report["damaged"] == []
+    assert report["bytes_after"] < report["bytes_before"]
+    assert report["retention"] == command.json("info", history)[0]["retention"] == {"text": 0, "latents_days": 7}
+    assert "open" in command("show", history, "harbour").stdout
+    assert [d["text_kept"] for d in command.json("list", history, "--at", 1)] == [False, False]
+    assert "text not kept" in command("list", history, "--at", 1).stdout
+    assert "is not kept any more" in command("show", history, "harbour", "--at", 1, status=FAILED).stderr
+    assert "2 passages are not searched" in command("search", history, "Pemberton", "--at", 1).stderr
+    found = command.json("search", history, "Pemberton", "--at", 1)[0]
+    assert found["results"] == [] and found["unkept_passages"] == 2
+    command("audit", history)
+    printed = command("compact", history, "--retain-text", "all").stdout
+    assert "text for ever, latents 7 days" in printed
+    assert 'not "soon"' in command("compact", history, "--retain-text", "soon", status=FAILED).stderr
+
+
 # --- backup and restore ---
 
 

@@ -111,6 +111,7 @@ int AskAndPrint(Engine& engine, const AnswerOptions& options, const AskOptions& 
     std::fprintf(stderr, "%s\n",
                  UnencodedNote(options.bank, response->unencoded_passages, ask.search.at).c_str());
   }
+  if (!options.quiet) PrintUnkeptNote(response->unkept_passages);
   return response->answered ? kDone : kPartly;
 }
 

@@ -272,4 +272,11 @@ std::string UnencodedNote(const std::string& bank, int64_t passages, RevisionId 
   return count + "have no latents yet; run: msa encode " + bank;
 }
 
+void PrintUnkeptNote(int64_t passages) {
+  if (passages == 0) return;
+  std::fprintf(stderr,
+               "note: %lld passages are not searched, because their text is not kept any more\n",
+               static_cast<long long>(passages));
+}
+
 }  // namespace msa::cli

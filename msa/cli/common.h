@@ -101,6 +101,9 @@ void PrintChanges(const std::vector<DocumentChange>& changes);
 // "note: 12 passages have no latents yet; run: msa encode BANK", or nothing. Of a revision of the
 // past, which nobody encodes: that text is read instead.
 std::string UnencodedNote(const std::string& bank, int64_t passages, RevisionId at = {});
+// "note: 12 passages are not searched, because their text is not kept any more", on standard error,
+// or nothing.
+void PrintUnkeptNote(int64_t passages);
 
 // One function a subcommand: declares it on `app`; its callback sets *exit_status.
 void DeclareAdd(CLI::App& app, int* exit_status);
@@ -117,6 +120,7 @@ void DeclareRestore(CLI::App& app, int* exit_status);
 void DeclareRepair(CLI::App& app, int* exit_status);
 void DeclareEncode(CLI::App& app, int* exit_status);
 void DeclareMigrate(CLI::App& app, int* exit_status);
+void DeclareCompact(CLI::App& app, int* exit_status);
 void DeclareSearch(CLI::App& app, int* exit_status);
 void DeclareAsk(CLI::App& app, int* exit_status);
 void DeclareChat(CLI::App& app, int* exit_status);

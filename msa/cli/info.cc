@@ -2,6 +2,7 @@
 #include <nlohmann/json.hpp>
 
 #include "msa/cli/common.h"
+#include "msa/engine/json.h"
 
 namespace msa::cli {
 namespace {
@@ -10,19 +11,21 @@ using Json = nlohmann::ordered_json;
 
 Json Describe(const EncodingStats& encoding, const BankStats& stats) {
   const LatentLayout& layout = encoding.info.layout;
-  Json json = {{"fingerprint", encoding.info.fingerprint},
-               {"pending", encoding.is_pending},
-               {"encoded_passages", encoding.encoded_passages},
-               {"unencoded_passages", stats.passages - encoding.encoded_passages},
-               {"latents", encoding.latents},
-               {"key_bytes", encoding.latents * layout.key_row_bytes()},
-               {"latent_bytes", encoding.latents * layout.latent_row_bytes()}};
+  Json json = {
+      {"fingerprint", encoding.info.fingerprint},
+      {"pending", encoding.is_pending},
+      {"encoded_passages", encoding.encoded_passages},
+      {"unencoded_passages", stats.passages - stats.unkept_passages - encoding.encoded_passages},
+      {"latents", encoding.latents},
+      {"key_bytes", encoding.latents * layout.key_row_bytes()},
+      {"latent_bytes", encoding.latents * layout.latent_row_bytes()}};
   const auto config = Json::parse(encoding.info.config_json, nullptr, false);
   if (config.is_object()) json["config"] = config;
   return json;
 }
 
 Result<Json> Gather(const Bank& bank, const Snapshot& snapshot) {
+  MSA_ASSIGN_OR_RETURN(const Retention retention, snapshot.GetRetention());
   MSA_ASSIGN_OR_RETURN(const BankStats stats, snapshot.Stats());
   MSA_ASSIGN_OR_RETURN(const auto encodings, snapshot.Encodings());
   Json json = {{"bank", bank.path()},
@@ -35,6 +38,8 @@ Result<Json> Gather(const Bank& bank, const Snapshot& snapshot) {
                {"text_bytes", stats.text_bytes},
                {"passage_tokens", bank.options().passage_tokens},
                {"chunk_tokens", bank.options().chunk_tokens},
+               {"unkept_passages", stats.unkept_passages},
+               {"retention", ToJson(retention)},
                {"disk_bytes", stats.disk_bytes},
                {"encodings", Json::array()}};
   for (const EncodingStats& encoding : encodings)

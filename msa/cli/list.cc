@@ -16,11 +16,11 @@ Status List(const CommonOptions& options) {
     if (options.json) {
       std::cout << JsonText(ToJson(document)) << "\n";
     } else {
-      std::printf("%6lld  %6lld passages  %9s  %s  (%s)\n",
-                  static_cast<long long>(document.id.value),
-                  static_cast<long long>(document.num_passages),
-                  HumanBytes(static_cast<double>(document.text_bytes)).c_str(),
-                  document.title.c_str(), document.key.c_str());
+      std::printf(
+          "%6lld  %6lld passages  %9s  %s  (%s)%s\n", static_cast<long long>(document.id.value),
+          static_cast<long long>(document.num_passages),
+          HumanBytes(static_cast<double>(document.text_bytes)).c_str(), document.title.c_str(),
+          document.key.c_str(), document.text_kept ? "" : "  text not kept");
     }
     return !InterruptFlag();
   });

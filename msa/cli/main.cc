@@ -29,6 +29,7 @@ int main(int argc, char** argv) {
   DeclareRepair(app, &exit_status);
   DeclareEncode(app, &exit_status);
   DeclareMigrate(app, &exit_status);
+  DeclareCompact(app, &exit_status);
   DeclareSearch(app, &exit_status);
   DeclareAsk(app, &exit_status);
   DeclareChat(app, &exit_status);

@@ -55,6 +55,7 @@ int Answer(Engine& engine, const Options& options, const SearchOptions& search,
     std::fprintf(stderr, "%s\n",
                  UnencodedNote(options.bank, response->unencoded_passages, options.At()).c_str());
   }
+  if (!options.quiet) PrintUnkeptNote(response->unkept_passages);
   return kDone;
 }
 

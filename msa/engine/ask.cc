@@ -209,6 +209,7 @@ Result<AskResponse> Engine::Ask(std::string_view question, const AskOptions& opt
   response.question = question;
   response.revision = search.revision;
   response.unencoded_passages = search.unencoded_passages;
+  response.unkept_passages = search.unkept_passages;
   response.counters = std::move(search.counters);
   response.retrieved = std::move(search.results);
   if (response.retrieved.empty()) return response;

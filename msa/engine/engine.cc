@@ -170,7 +170,8 @@ Result<ChatFamily> Engine::Family() {
 Result<int64_t> Engine::CountUnencoded(const Snapshot& snapshot) {
   MSA_ASSIGN_OR_RETURN(const auto encodings, snapshot.Encodings());
   MSA_ASSIGN_OR_RETURN(const BankStats stats, snapshot.Stats());
-  return encodings.empty() ? stats.passages : stats.passages - encodings.back().encoded_passages;
+  const int64_t kept = stats.passages - stats.unkept_passages;
+  return encodings.empty() ? kept : kept - encodings.back().encoded_passages;
 }
 
 }  // namespace msa

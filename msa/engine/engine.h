@@ -134,11 +134,18 @@ struct Counters {
   std::map<std::string, double> seconds;
 };
 
+// What becomes of the bank's retention, for this compaction and the later ones; the rest stays.
+struct CompactOptions {
+  std::optional<int64_t> text_days;  // or Retention::kForever
+  std::optional<int64_t> latents_days;
+};
+
 struct SearchResponse {
   std::string query;
   RevisionId revision;
   std::vector<Retrieved> results;
   int64_t unencoded_passages = 0;  // that the latent head cannot see yet
+  int64_t unkept_passages = 0;     // of a revision of the past, that no head can see any more
   Counters counters;
 };
 
@@ -174,6 +181,7 @@ struct AskResponse {
   std::vector<Citation> citations;
   std::vector<Retrieved> retrieved;
   int64_t unencoded_passages = 0;
+  int64_t unkept_passages = 0;
   Counters counters;
 };
 
@@ -211,6 +219,9 @@ class Engine {
   // between with the old model. kFailedPrecondition: the model cuts text into other tokens than the
   // bank's.
   Result<MigrateReport> Migrate();
+
+  // Drops what the bank's retention no longer keeps and gives space back; see BankWriter::Compact.
+  Result<CompactReport> Compact(const CompactOptions& options);
 
   // Goes back to a revision, by a new one.
   Result<RevisionId> Revert(RevisionId revision);

@@ -32,6 +32,7 @@ Json ToJson(const SearchResponse& response) {
       {"query", response.query}, {"revision", response.revision.value}, {"results", Json::array()}};
   for (const Retrieved& result : response.results) json["results"].push_back(ToJson(result));
   json["unencoded_passages"] = response.unencoded_passages;
+  json["unkept_passages"] = response.unkept_passages;
   json["counters"] = ToJson(response.counters);
   return json;
 }
@@ -48,6 +49,7 @@ Json ToJson(const AskResponse& response) {
   }
   for (const Retrieved& result : response.retrieved) json["retrieved"].push_back(ToJson(result));
   json["unencoded_passages"] = response.unencoded_passages;
+  json["unkept_passages"] = response.unkept_passages;
   json["counters"] = ToJson(response.counters);
   return json;
 }
@@ -104,6 +106,22 @@ Json ToJson(const EraseReport& report) {
           {"revision", report.revision.value},
           {"pending", !report.waits_for.empty()},
           {"waits_for", report.waits_for}};
+}
+
+Json ToJson(const Retention& retention) {
+  Json json = {{"text", "all"}, {"latents_days", retention.latents_days}};
+  if (retention.text_days != Retention::kForever) json["text"] = retention.text_days;
+  return json;
+}
+
+Json ToJson(const CompactReport& report) {
+  return {{"retention", ToJson(report.retention)},
+          {"bytes_before", report.bytes_before},
+          {"bytes_after", report.bytes_after},
+          {"files", report.files},
+          {"dropped_texts", report.dropped_texts},
+          {"dropped_latents", report.dropped_latents},
+          {"damaged", report.damaged}};
 }
 
 Json ToJson(const AuditReport& report) {
@@ -167,6 +185,7 @@ Json ToJson(const DocumentInfo& document) {
           {"text_bytes", document.text_bytes},
           {"passages", document.num_passages},
           {"tokens", document.num_tokens},
+          {"text_kept", document.text_kept},
           {"labels", document.labels},
           {"revision", document.born.value},
           {"added_unix_ms", document.added_unix_ms}};

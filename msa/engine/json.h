@@ -18,6 +18,9 @@ nlohmann::ordered_json ToJson(const SyncReport& report);
 nlohmann::ordered_json ToJson(const RemoveReport& report);
 nlohmann::ordered_json ToJson(const RevisionInfo& revision);
 nlohmann::ordered_json ToJson(const EraseReport& report);
+// As the bank's setting writes it: {"text": "all" or days, "latents_days"}.
+nlohmann::ordered_json ToJson(const Retention& retention);
+nlohmann::ordered_json ToJson(const CompactReport& report);
 nlohmann::ordered_json ToJson(const AuditReport& report);
 nlohmann::ordered_json ToJson(const ErasureProof& proof);
 nlohmann::ordered_json ToJson(const BackupReport& report);

@@ -143,12 +143,14 @@ Result<SearchResponse> Engine::Search(std::string_view query, const SearchOption
   SearchResponse response;
   response.query = query;
   response.revision = snapshot->revision();
+  response.unkept_passages = stats.unkept_passages;
   MSA_ASSIGN_OR_RETURN(response.unencoded_passages, CountUnencoded(*snapshot));
 
   // An adapter says how much the latents may weigh; without one, and in a bank without latents, the
   // lexical head alone ranks, and no model is loaded.
   double latent_weight = options.heads == Heads::kLatent ? 1 : 0;
-  if (options.heads == Heads::kFused && response.unencoded_passages < stats.passages) {
+  if (options.heads == Heads::kFused &&
+      response.unencoded_passages < stats.passages - stats.unkept_passages) {
     MSA_ASSIGN_OR_RETURN(const std::string adapter, AdapterPath());
     if (!adapter.empty()) {
       MSA_ASSIGN_OR_RETURN(const MemoryModel* model, Model());

@@ -1,4 +1,4 @@
-// What changes a bank beside adding: Engine::Sync, Remove, Revert and Erase.
+// What changes a bank beside adding: Engine::Sync, Remove, Compact, Revert and Erase.
 
 #include <algorithm>
 #include <charconv>
@@ -114,6 +114,15 @@ Result<RemoveReport> Engine::Remove(const std::vector<std::string>& documents,
   }
   MSA_ASSIGN_OR_RETURN(report.revision, writer->Commit(Message("remove")));
   return report;
+}
+
+Result<CompactReport> Engine::Compact(const CompactOptions& options) {
+  MSA_ASSIGN_OR_RETURN(const auto writer, StartWrite());
+  MSA_ASSIGN_OR_RETURN(const auto snapshot, bank_->Latest());
+  MSA_ASSIGN_OR_RETURN(Retention retention, snapshot->GetRetention());
+  retention.text_days = options.text_days.value_or(retention.text_days);
+  retention.latents_days = options.latents_days.value_or(retention.latents_days);
+  return writer->Compact(retention);
 }
 
 Result<RevisionId> Engine::Revert(RevisionId revision) {
