@@ -6,6 +6,9 @@
 //   msa_bank_bench history [--documents 100000] [--words 10]: half of them replaced, then going
 //   back,
 //       opening, the log, an audit, and erasing one document
+//   msa_bank_bench rewrite [--documents 20000] [--words 60] [--rewrites 10]: space after every
+//       document was replaced so often, with a latent of 1 KB a passage, and what compacting makes
+//       of it
 //   msa_bank_bench fill --folder DIR …as search: makes the bank and leaves it; search then finds it
 //
 // Common: [--folder DIR], where the bank is made (and, but for fill, removed again); a temporary
@@ -118,6 +121,75 @@ void BenchHistory(std::unique_ptr<Bank> bank, const Options& options) {
       static_cast<long long>(documents), static_cast<long long>(documents + documents / 2),
       static_cast<double>(documents) / add_ms * 1e3, reverts[reverts.size() / 2], reverts.back(),
       list_ms, log_ms, audit_ms, erase_ms);
+}
+
+int64_t DiskBytes(Bank& bank, std::string* by_kind) {
+  int64_t sum = 0;
+  for (const auto& [kind, bytes] : Require(Require(bank.Latest())->Stats()).disk_bytes) {
+    sum += bytes;
+    *by_kind += (by_kind->empty() ? "\"" : ", \"") + kind + "\": " + std::to_string(bytes);
+  }
+  return sum;
+}
+
+// Replaces every document, and gives all passages latents.
+void Rewrite(Bank& bank, BankWriter& writer, int64_t documents, int64_t words, ZipfText* source) {
+  const LatentLayout layout{.key_dim = 192,
+                            .layers = 2,
+                            .kv_heads = 3,
+                            .head_dim = 64,
+                            .key_dtype = DType::kI8,
+                            .latent_dtype = DType::kI8};
+  for (int64_t i = 0; i < documents; ++i) {
+    NewDocument document = MakeDocument(i, source->Words(4));
+    AddPassage(&document, source->Words(words));
+    Require(writer.Add(std::move(document)));
+  }
+  Require(writer.Commit("bench"));
+  const EncodingId encoding = Require(writer.OpenEncoding({{}, "feed", "{}", layout}));
+  const LatentBlock block{{1},
+                          64,
+                          std::vector<std::byte>(static_cast<size_t>(layout.key_row_bytes())),
+                          {1},
+                          std::vector<std::byte>(static_cast<size_t>(layout.latent_row_bytes())),
+                          std::vector<float>(static_cast<size_t>(layout.latent_row_scales()))};
+  for (const auto& run : Require(Require(bank.Latest())->FindUnencoded(encoding))) {
+    Require(writer.AddLatents(encoding, run.version, run.first_passage, block));
+  }
+  Require(writer.CommitLatents());
+}
+
+void BenchRewrite(Bank& bank, const Options& options) {
+  const int64_t documents = Number(options, "--documents", 20000);
+  const int64_t words = Number(options, "--words", 60);
+  const int64_t rewrites = Number(options, "--rewrites", 10);
+  const auto print = [&](const char* state, double milliseconds) {
+    std::string kinds;
+    const int64_t bytes = DiskBytes(bank, &kinds);
+    std::printf(
+        "{\"case\": \"rewrite\", \"documents\": %lld, \"state\": \"%s\", \"ms\": %.0f, "
+        "\"disk_bytes\": %lld, %s}\n",
+        static_cast<long long>(documents), state, milliseconds, static_cast<long long>(bytes),
+        kinds.c_str());
+    std::fflush(stdout);
+  };
+  ZipfText source;
+  auto writer = Require(bank.StartWrite());
+  const auto rewrite = [&] { Rewrite(bank, *writer, documents, words, &source); };
+  print("written once", Milliseconds(rewrite));
+  const double rewritten_ms = Milliseconds([&] {
+    for (int64_t i = 0; i < rewrites; ++i) rewrite();
+  });
+  print("rewritten, everything kept", rewritten_ms);
+  const auto compact = [&](const char* state, const Retention& retention) {
+    print(state, Milliseconds([&] { Require(writer->Compact(retention)); }));
+  };
+  compact("compacted, latents of the newest kept", {.latents_days = 0});
+  compact("compacted, text of the newest kept", {.text_days = 0, .latents_days = 0});
+  const double automatic_ms = Milliseconds([&] {
+    for (int64_t i = 0; i < rewrites; ++i) rewrite();
+  });
+  print("rewritten again, the newest kept, compacting by itself", automatic_ms);
 }
 
 // Passages and questions, from files or drawn.
@@ -235,10 +307,11 @@ int Run(int argc, char** argv) {
   const std::string command = argc > 1 ? argv[1] : "";
   Options options;
   for (int i = 2; i + 1 < argc; i += 2) options[argv[i]] = argv[i + 1];
-  const bool known =
-      command == "add" || command == "history" || command == "fill" || command == "search";
+  const bool known = command == "add" || command == "history" || command == "rewrite" ||
+                     command == "fill" || command == "search";
   if (!known || argc % 2 != 0) {
-    std::fprintf(stderr, "usage: msa_bank_bench add|history|fill|search [--option value]…\n");
+    std::fprintf(stderr,
+                 "usage: msa_bank_bench add|history|rewrite|fill|search [--option value]…\n");
     return 2;
   }
   const std::string folder =
@@ -252,6 +325,7 @@ int Run(int argc, char** argv) {
     auto bank = Require(Bank::Create(folder, {}));
     if (command == "add") BenchAdd(*bank, options);
     if (command == "history") BenchHistory(std::move(bank), options);
+    if (command == "rewrite") BenchRewrite(*bank, options);
     if (command == "fill" || command == "search") Fill(*bank, options);
   }
   if (command == "search") BenchSearch(*Require(Bank::Open(folder)), options);
