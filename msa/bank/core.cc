@@ -173,8 +173,8 @@ Result<std::shared_ptr<const DocumentContent>> BankCore::ReadContent(const Versi
   if (!version.info.text_kept) {
     return FailedPrecondition("the text of " + version.info.key + ", version " +
                               std::to_string(id.value) +
-                              ", is not kept any more: it was superseded longer ago than the "
-                              "bank's retention");
+                              ", is not kept any more: the bank's retention has dropped it, or a "
+                              "repair");
   }
   if (auto cached = contents.Find(id)) return cached;
   MSA_ASSIGN_OR_RETURN(const auto file, files.Open(FileKind::kPack, version.frame.file));
