@@ -110,6 +110,7 @@ class History {
     ASSERT_NO_FATAL_FAILURE(ExpectLogEqualsDiffs());
     ASSERT_OK(bank_->Audit());
     EXPECT_GT(operations_, 0);
+    Close();  // which writes too: SQLite copies its WAL
   }
 
   int64_t writes_and_syncs() const { return writes_and_syncs_; }
@@ -165,15 +166,19 @@ class History {
     fingerprint_ = encodings->back().info.fingerprint;
   }
 
+  void Close() {
+    writer_.reset();
+    bank_.reset();
+    core_.reset();
+  }
+
   // The machine stops here and starts again. What was never synced is lost or not, file by file.
   // The bank may then be in the state `after`, if an operation that was stopped would have led
   // there.
   void LosePowerAndOpen(const Model* after = nullptr) {
     ++power_losses_;
     fs_->Stop();
-    writer_.reset();
-    bank_.reset();
-    core_.reset();
+    Close();
     fs_->LosePower([this](const std::string&) { return Random(2) == 0; });
     fail_at_ = stride_ > 0 || Random(3) == 0 ? kNever : Random(kMaxOperations);
     ASSERT_NO_FATAL_FAILURE(Open());
