@@ -1,4 +1,5 @@
 // What a bank is after its writer stopped: at any write or sync, or killed at any moment.
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/wait.h>
 
@@ -267,6 +268,41 @@ TEST(Crash, ReadersInOtherProcessesNeverSeeHalfACommit) {
   ::kill(child, SIGKILL);
   ::waitpid(child, nullptr, 0);
   ::close(pipe[0]);
+}
+
+// SQLite takes a WAL that nobody has locked for one that it may remove.
+TEST(Crash, ReaderThatCountsBytesKeepsItsLockOnTheCatalog) {
+  TemporaryFolder folder;
+  const std::string path = folder / "bank";
+  ASSERT_OK(Bank::Create(path, {}));
+  int ready[2];
+  int done[2];
+  ASSERT_TRUE(::pipe(ready) == 0 && ::pipe(done) == 0);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    const auto bank = Bank::Open(path);
+    if (!bank.ok() || !(*bank)->Latest().value()->Stats().ok()) ::_exit(1);
+    char byte = 'r';
+    if (::write(ready[1], &byte, 1) != 1 || ::read(done[0], &byte, 1) != 1) ::_exit(2);
+    ::_exit(0);
+  }
+  char byte = 0;
+  ASSERT_EQ(::read(ready[0], &byte, 1), 1);
+  const int fd = ::open((path + "/catalog.sqlite").c_str(), O_RDWR);
+  ASSERT_GE(fd, 0);
+  struct flock lock{};
+  lock.l_type = F_WRLCK;
+  lock.l_whence = SEEK_SET;
+  lock.l_start = 0x40000002;  // SQLite's shared bytes
+  lock.l_len = 510;
+  ASSERT_EQ(::fcntl(fd, F_GETLK, &lock), 0);
+  EXPECT_EQ(lock.l_type, F_RDLCK);
+  EXPECT_EQ(lock.l_pid, child);
+  ::close(fd);
+  ASSERT_EQ(::write(done[1], &byte, 1), 1);
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <filesystem>
 
 #include "msa/bank/history.h"
 #include "msa/bank/lexical_search.h"
@@ -137,10 +138,12 @@ Result<BankStats> BankSnapshot::Stats() const {
     }
   }
   for (const char* suffix : {"", "-wal"}) {
-    const auto file = core_->fs.Open(core_->layout.catalog() + suffix, OpenMode::kRead);
-    if (!file.ok()) continue;  // there is no WAL after a clean close
-    MSA_ASSIGN_OR_RETURN(const int64_t bytes, (*file)->Size());
-    stats.disk_bytes["catalog"] += bytes;
+    // By name: closing a file descriptor of its own would drop every lock that SQLite holds on the
+    // file in this process (fcntl(2)), and the next connection to close elsewhere would take its
+    // WAL for nobody's.
+    std::error_code no_wal;  // after a clean close
+    const auto bytes = std::filesystem::file_size(core_->layout.catalog() + suffix, no_wal);
+    if (!no_wal) stats.disk_bytes["catalog"] += static_cast<int64_t>(bytes);
   }
   return stats;
 }
