@@ -47,7 +47,7 @@ Result<AuditReport> AuditOnce(BankCore& core, Catalog& catalog, const Certificat
   MSA_ASSIGN_OR_RETURN(const VerifiedChain chain, VerifyChain(catalog, state.head));
   MSA_RETURN_IF_ERROR(CheckHead(state.head, *head, chain));
   if (anchor != nullptr) MSA_RETURN_IF_ERROR(CheckAnchor(*anchor, core.identity.id, chain));
-  MSA_RETURN_IF_ERROR(VerifyRows(catalog, state, core.identity.id, chain));
+  MSA_RETURN_IF_ERROR(VerifyRows(catalog, state, core.lookup_secret(), chain));
   AuditReport report;
   MSA_ASSIGN_OR_RETURN(report.verified_bytes, VerifyContents(core, catalog));
   report.revisions = state.head.revision;

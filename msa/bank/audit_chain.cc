@@ -48,6 +48,8 @@ class DocumentEntries {
   }
 
   bool IsErased(const RandomNumber& number) const { return erased_.contains(number); }
+  // What entries say of it cannot be compared with its rows.
+  void SetUnreadable(const RandomNumber& number) { erased_.insert(number); }
 
   // Takes the entry that brought a version.
   Status TakeBirth(const VersionRow& version) {
@@ -130,12 +132,21 @@ Status VerifyVersions(Catalog& catalog, const CatalogState& state, const BankId&
   MSA_ASSIGN_OR_RETURN(
       Statement label,
       catalog.db().Prepare("SELECT 1 FROM labels WHERE lookup = ?1 AND version = ?2"));
+  MSA_ASSIGN_OR_RETURN(Statement labels_of,
+                       catalog.db().Prepare("SELECT count(*) FROM labels WHERE version = ?1"));
   int64_t labels = 0;
   int64_t next_passage = 0;
   MSA_RETURN_IF_ERROR(catalog.ForEachVersion([&](const VersionRow& version) -> Status {
     const DocumentInfo& info = version.info;
     const std::string name =
         "document " + info.key + " (version " + std::to_string(info.version.value) + ")";
+    if (!version.is_readable) {
+      entries.SetUnreadable(version.number);
+      MSA_RETURN_IF_ERROR(labels_of.Bind(info.version.value).Step().status());
+      labels += labels_of.Int(0);
+      labels_of.Reset();
+      return OkStatus();
+    }
     labels += static_cast<int64_t>(info.labels.size());
     for (const auto& [key, value] : info.labels) {
       const std::string wanted = LabelLookup(bank, key, value);
@@ -214,8 +225,10 @@ Status VerifyRevisions(Catalog& catalog, const CatalogState& state, const Verifi
     const int64_t parent = rows.Int(1);
     const auto kind = static_cast<RevisionKind>(rows.Int(6));
     const bool is_revert = kind == RevisionKind::kRevert;
-    const Digest commitment = is_revert ? CommitToRevert(rows.Text(4), rows.Text(5), parent)
-                                        : CommitToRevision(rows.Text(4), rows.Text(5));
+    const RandomNumber salt =
+        catalog.cipher() == nullptr ? RandomNumber{} : catalog.cipher()->RevisionSalt(id);
+    const Digest commitment = is_revert ? CommitToRevert(salt, rows.Text(4), rows.Text(5), parent)
+                                        : CommitToRevision(salt, rows.Text(4), rows.Text(5));
     const ChainEntry& entry = *entries[i];
     if (entry.commitment != commitment || !SameTime(entry.unix_ms, rows.Int(3)) ||
         (kind == RevisionKind::kErase) != with_erasure.contains(id)) {

@@ -106,13 +106,17 @@ Result<BankIdentity> ReadIdentity(FileSystem& fs, const BankLayout& layout) {
   return identity;
 }
 
-Result<Catalog> OpenCatalogForReading(FileSystem& fs, const BankLayout& layout, bool read_only) {
+Result<Catalog> OpenCatalogForReading(FileSystem& fs, const BankLayout& layout, bool read_only,
+                                      BankCipher* cipher) {
   if (!fs.Exists(layout.catalog())) return DataLoss(layout.catalog() + " is missing");
-  if (!read_only) return Catalog::Open(layout.catalog(), Catalog::Access::kRead, fs.sqlite_vfs());
+  const auto open = [&](Catalog::Access access) {
+    return Catalog::Open(layout.catalog(), access, fs.sqlite_vfs(), cipher);
+  };
+  if (!read_only) return open(Catalog::Access::kRead);
   if (!HasWal(fs, layout)) {
-    return Catalog::Open(layout.catalog(), Catalog::Access::kReadImmutable, fs.sqlite_vfs());
+    return open(Catalog::Access::kReadImmutable);
   }
-  auto catalog = Catalog::Open(layout.catalog(), Catalog::Access::kRead, fs.sqlite_vfs());
+  auto catalog = open(Catalog::Access::kRead);
   if (catalog.ok()) return catalog;
   return FailedPrecondition(layout.root +
                             " cannot be written and was not closed cleanly (catalog.sqlite-wal "
@@ -228,7 +232,8 @@ class BankImpl final : public Bank {
   // An immutable catalog ignores a WAL. Once there is one, a writer elsewhere is at work.
   Status LeaveImmutable() {
     if (!core_->read_only || !HasWal(core_->fs, core_->layout)) return OkStatus();
-    MSA_ASSIGN_OR_RETURN(core_->catalog, OpenCatalogForReading(core_->fs, core_->layout, true));
+    MSA_ASSIGN_OR_RETURN(
+        core_->catalog, OpenCatalogForReading(core_->fs, core_->layout, true, core_->cipher.get()));
     return OkStatus();
   }
 
@@ -263,6 +268,7 @@ Result<std::unique_ptr<Bank>> Bank::Create(const std::string& path, const BankOp
   identity.id = MakeRandomNumber();
   identity.created_unix_ms = UnixMilliseconds();
   identity.options = options;
+  if (options.encrypt) MSA_RETURN_IF_ERROR(BankCipher::Create(fs, layout, identity.id));
   MSA_RETURN_IF_ERROR(Catalog::Create(layout.catalog(), fs.sqlite_vfs()));
   {
     MSA_ASSIGN_OR_RETURN(auto head, fs.Open(layout.head(), OpenMode::kCreate));
@@ -292,10 +298,13 @@ Result<std::shared_ptr<BankCore>> OpenUnverified(const std::string& path, FileSy
   MSA_ASSIGN_OR_RETURN(const BankIdentity identity, ReadIdentity(fs, layout));
   auto core = std::make_shared<BankCore>(layout, identity, fs);
   core->read_only = ::access(path.c_str(), W_OK) != 0;
+  if (identity.options.encrypt) {
+    MSA_ASSIGN_OR_RETURN(core->cipher, BankCipher::Open(fs, identity.id));
+  }
   if (!core->read_only) {
     MSA_ASSIGN_OR_RETURN(core->reader_record, LockRecord::AcquireReader(layout.lock()));
   }
-  auto catalog = OpenCatalogForReading(fs, layout, core->read_only);
+  auto catalog = OpenCatalogForReading(fs, layout, core->read_only, core->cipher.get());
   if (!catalog.ok()) return catalog.status().WithContext(layout.catalog());
   core->catalog = *std::move(catalog);
   MSA_ASSIGN_OR_RETURN(const CatalogState state, core->catalog->ReadState());

@@ -33,6 +33,7 @@ struct LatentLayout {
   int64_t head_dim = 0;  // D
   DType key_dtype = DType::kF32;
   DType latent_dtype = DType::kF32;
+  bool is_sealed = false;  // stored in messages, as the bank decides; what callers see is not
 
   int64_t key_row_bytes() const { return key_dim * DTypeSize(key_dtype); }
   int64_t latent_row_elements() const { return layers * 2 * kv_heads * head_dim; }
@@ -367,6 +368,9 @@ struct WriteOptions {
 struct BankOptions {
   int64_t passage_tokens = 256;  // W, written into bank.json
   int64_t chunk_tokens = 64;     // P, likewise
+  // Nothing that documents say or are called is written in plain. Keys lie outside of the bank:
+  // keyring.h says where the keyring and the master key are looked for.
+  bool encrypt = false;
 };
 
 class Bank {

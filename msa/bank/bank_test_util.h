@@ -7,6 +7,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -33,6 +34,42 @@ class TemporaryFolder {
 
  private:
   std::string path_;
+};
+
+// An environment variable that has a value for as long as the object lives.
+class ScopedVariable {
+ public:
+  ScopedVariable(const char* name, const std::string& value) : name_(name) {
+    if (const char* old = ::getenv(name)) old_ = old;
+    ::setenv(name, value.c_str(), 1);
+  }
+  ScopedVariable(const ScopedVariable&) = delete;
+  ScopedVariable& operator=(const ScopedVariable&) = delete;
+  ~ScopedVariable() {
+    if (old_) {
+      ::setenv(name_, old_->c_str(), 1);
+    } else {
+      ::unsetenv(name_);
+    }
+  }
+
+ private:
+  const char* name_;
+  std::optional<std::string> old_;
+};
+
+// Where encrypted banks find their keys for as long as the object lives.
+class KeysIn {
+ public:
+  explicit KeysIn(const TemporaryFolder& folder)
+      : keyrings_("MSA_KEYRINGS", folder / "keyrings"),
+        master_file_("MSA_MASTER_KEY_FILE", folder / "master.key"),
+        master_("MSA_MASTER_KEY", "") {}
+
+ private:
+  const ScopedVariable keyrings_;
+  const ScopedVariable master_file_;
+  const ScopedVariable master_;
 };
 
 #define ASSERT_OK(expression)                               \

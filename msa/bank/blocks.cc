@@ -1,6 +1,7 @@
 #include "msa/bank/blocks.h"
 
 #include <algorithm>
+#include <cstring>
 #include <string>
 #include <utility>
 
@@ -14,6 +15,14 @@ std::vector<uint64_t> BlockChecksums(std::span<const std::byte> data) {
   for (size_t begin = 0; begin < data.size(); begin += kBlockBytes) {
     checksums.push_back(
         Checksum64(data.subspan(begin, std::min(kBlockBytes, data.size() - begin))));
+  }
+  return checksums;
+}
+
+std::vector<uint64_t> ParseBlocks(std::span<const std::byte> bytes) {
+  std::vector<uint64_t> checksums(bytes.size() / sizeof(uint64_t));
+  if (!checksums.empty()) {
+    std::memcpy(checksums.data(), bytes.data(), checksums.size() * sizeof(uint64_t));
   }
   return checksums;
 }

@@ -20,6 +20,9 @@ inline constexpr size_t NumBlocks(size_t bytes) { return (bytes + kBlockBytes - 
 // One checksum for each 64 KiB block of `data`; the last block may be shorter.
 std::vector<uint64_t> BlockChecksums(std::span<const std::byte> data);
 
+// The checksums that the catalog keeps as bytes.
+std::vector<uint64_t> ParseBlocks(std::span<const std::byte> bytes);
+
 // Borrowed bytes whose blocks have known checksums. Thread-safe.
 class VerifiedBytes {
  public:

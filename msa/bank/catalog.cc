@@ -1,9 +1,9 @@
 #include "msa/bank/catalog.h"
 
 #include <algorithm>
-#include <cstring>
 #include <nlohmann/json.hpp>
 
+#include "msa/bank/blocks.h"
 #include "msa/bank/bytes.h"
 #include "msa/bank/schema.h"
 #include "msa/base/check.h"
@@ -57,41 +57,95 @@ std::array<std::byte, kBytes> FixedBlob(std::span<const std::byte> blob) {
   return bytes;
 }
 
-VersionRow ReadVersion(const Statement& row) {
-  VersionRow version;
-  DocumentInfo& info = version.info;
-  info.version = VersionId{row.Int(0)};
-  info.id = DocId{row.Int(1)};
-  info.born = RevisionId{row.Int(2)};
-  version.first_passage = row.Int(3);
-  info.num_passages = row.Int(4);
-  info.num_tokens = row.Int(5);
-  info.text_bytes = row.Int(6);
-  info.title = row.Text(7);
-  info.source_path = row.Text(8);
-  info.source_sha256 = row.Text(9);
-  info.source_bytes = row.Int(10);
-  info.media_type = row.Text(11);
-  version.labels_json = row.Text(12);
-  info.labels = ParseLabels(version.labels_json);
-  info.added_unix_ms = row.Int(13);
-  version.frame = {FileId{row.Int(14)}, row.Int(15), row.Int(16),
-                   static_cast<uint64_t>(row.Int(17))};
-  info.key = row.Text(18);
-  version.number = FixedBlob<sizeof(RandomNumber)>(row.Blob(19));
-  version.salt = FixedBlob<sizeof(RandomNumber)>(row.Blob(20));
-  version.text_hash = FixedBlob<sizeof(Digest)>(row.Blob(21));
-  info.text_kept = (row.Int(22) & kTextNotKept) == 0;
-  return version;
-}
-
-std::string Lookup(const BankId& bank, char kind, std::string_view data) {
+std::string Lookup(const BankId& secret, char kind, std::string_view data) {
   ByteWriter writer;
-  writer.PutBytes(bank);
+  writer.PutBytes(secret);
   writer.Put(kind);
   writer.PutBytes(AsBytes(data));
   const Digest digest = Blake2b(writer.bytes());
   return std::string(AsChars(digest).substr(0, kLookupBytes));
+}
+
+bool IsBlob(SealedColumn column) {
+  return column == SealedColumn::kTextHash || column == SealedColumn::kSalt;
+}
+
+Result<std::string> OpenValue(BankCipher& cipher, std::span<const std::byte> message,
+                              const RandomNumber& owner, int64_t version, int64_t column,
+                              bool* is_there) {
+  std::optional<Sealer> sealer;
+  if (owner == RandomNumber{}) {
+    sealer = cipher.OfRevision(version);
+  } else {
+    MSA_ASSIGN_OR_RETURN(sealer, cipher.OfDocument(owner, version));
+  }
+  *is_there = sealer.has_value();
+  if (!sealer) return std::string();
+  MSA_ASSIGN_OR_RETURN(const auto value, sealer->Open(CipherRole::kColumn, column, 0, message));
+  return std::string(AsChars(value));
+}
+
+// opened(message, number, version, column): what the column says; null if the document's key was
+// destroyed. Columns of revisions have the number zero.
+void OpenColumn(sqlite3_context* context, int, sqlite3_value** args) {
+  auto* cipher = static_cast<BankCipher*>(sqlite3_user_data(context));
+  const auto blob = [&](int i) {
+    return std::span(static_cast<const std::byte*>(sqlite3_value_blob(args[i])),
+                     static_cast<size_t>(sqlite3_value_bytes(args[i])));
+  };
+  const int64_t column = sqlite3_value_int64(args[3]);
+  bool is_there = false;
+  const auto value = OpenValue(*cipher, blob(0), FixedBlob<sizeof(RandomNumber)>(blob(1)),
+                               sqlite3_value_int64(args[2]), column, &is_there);
+  if (!value.ok()) {
+    const std::string message = "column " + std::to_string(column) + " of " +
+                                std::to_string(sqlite3_value_int64(args[2])) + ": " +
+                                value.status().message();
+    sqlite3_result_error(context, message.c_str(), -1);
+    sqlite3_result_error_code(context, SQLITE_CORRUPT);
+  } else if (!is_there) {
+    sqlite3_result_null(context);
+  } else if (IsBlob(static_cast<SealedColumn>(column))) {
+    sqlite3_result_blob64(context, value->data(), value->size(), SQLITE_TRANSIENT);
+  } else {
+    sqlite3_result_text64(context, value->data(), value->size(), SQLITE_TRANSIENT, SQLITE_UTF8);
+  }
+}
+
+constexpr char kDropOpeningViews[] =
+    "DROP VIEW temp.documents; DROP VIEW temp.versions; DROP VIEW temp.revisions";
+
+// Views that stand before the tables of the same names.
+std::string OpeningViews() {
+  const auto opened = [](const char* name, SealedColumn column, const char* number,
+                         const char* version) {
+    return std::string("opened(") + name + ", " + number + ", " + version + ", " +
+           std::to_string(static_cast<int64_t>(column)) + ") AS " + name;
+  };
+  const auto of_version = [&](const char* name, SealedColumn column) {
+    return opened(name, column, "(SELECT d.number FROM main.documents d WHERE d.id = v.document)",
+                  "v.id");
+  };
+  const auto of_revision = [&](const char* name, SealedColumn column) {
+    return opened(name, column, "zeroblob(16)", "r.id");
+  };
+  return "CREATE TEMP VIEW documents AS SELECT id, number, lookup, " +
+         opened("key", SealedColumn::kKey, "number", "0") +
+         " FROM main.documents;"
+         "CREATE TEMP VIEW versions AS SELECT id, document, birth, first_passage, num_passages,"
+         " num_tokens, text_bytes, " +
+         of_version("title", SealedColumn::kTitle) + ", " +
+         of_version("source_path", SealedColumn::kSourcePath) + ", " +
+         of_version("source_sha256", SealedColumn::kSourceSha256) + ", source_bytes, " +
+         of_version("media_type", SealedColumn::kMediaType) + ", " +
+         of_version("labels", SealedColumn::kLabels) + ", added, " +
+         of_version("text_hash", SealedColumn::kTextHash) + ", " +
+         of_version("salt", SealedColumn::kSalt) +
+         ", flags, file, position, length, checksum FROM main.versions v;"
+         "CREATE TEMP VIEW revisions AS SELECT id, parent, run_begin, time, " +
+         of_revision("author", SealedColumn::kAuthor) + ", " +
+         of_revision("message", SealedColumn::kMessage) +
+         ", kind, documents, passages, tokens, text_bytes FROM main.revisions r;";
 }
 
 // The document's own fields that a filter may name; null for a label.
@@ -106,7 +160,7 @@ const char* OwnField(std::string_view name) {
 // that the expression `labelled` names; where that is v.id, the index of labels leads the way.
 class FilterSql {
  public:
-  FilterSql(const LabelFilter& filter, const BankId& bank, std::string_view labelled) {
+  FilterSql(const LabelFilter& filter, const BankId& secret, std::string_view labelled) {
     for (const auto& [name, value] : filter) {
       const char* field = OwnField(name);
       const std::string parameter = "?" + std::to_string(values_.size() + 1);
@@ -116,7 +170,7 @@ class FilterSql {
         sql_.append(" AND ").append(labelled);
         sql_ += " IN (SELECT version FROM labels WHERE lookup = " + parameter + ")";
       }
-      values_.push_back(field != nullptr ? value : LabelLookup(bank, name, value));
+      values_.push_back(field != nullptr ? value : LabelLookup(secret, name, value));
       is_lookup_.push_back(field == nullptr);
     }
   }
@@ -183,7 +237,8 @@ Status Catalog::Create(const std::string& path, const char* vfs) {
   return OkStatus();
 }
 
-Result<Catalog> Catalog::Open(const std::string& path, Access access, const char* vfs) {
+Result<Catalog> Catalog::Open(const std::string& path, Access access, const char* vfs,
+                              BankCipher* cipher) {
   Catalog catalog;
   const int flags = access == Access::kReadImmutable ? SQLITE_OPEN_READONLY | SQLITE_OPEN_URI
                                                      : SQLITE_OPEN_READWRITE;
@@ -196,8 +251,6 @@ Result<Catalog> Catalog::Open(const std::string& path, Access access, const char
   MSA_RETURN_IF_ERROR(
       db.Execute("PRAGMA synchronous=FULL; PRAGMA secure_delete=ON; PRAGMA temp_store=MEMORY;"
                  "PRAGMA cache_size=-65536; PRAGMA journal_size_limit=67108864"));
-  if (access != Access::kWrite) MSA_RETURN_IF_ERROR(db.Execute("PRAGMA query_only=ON"));
-
   MSA_ASSIGN_OR_RETURN(Statement kind,
                        db.Prepare("SELECT application_id, user_version FROM pragma_application_id,"
                                   " pragma_user_version"));
@@ -207,6 +260,9 @@ Result<Catalog> Catalog::Open(const std::string& path, Access access, const char
     return Unimplemented("catalog version " + std::to_string(kind.Int(1)) +
                          ", this program reads " + std::to_string(kCatalogVersion));
   }
+  catalog.cipher_ = cipher;
+  if (cipher != nullptr) MSA_RETURN_IF_ERROR(catalog.ShowSealedColumns());
+  if (access != Access::kWrite) MSA_RETURN_IF_ERROR(db.Execute("PRAGMA query_only=ON"));
   const auto define = [&](const char* name, const RevisionPath** path) {
     const int code =
         sqlite3_create_function(db.handle(), name, 1, SQLITE_UTF8, path, OnPath, nullptr, nullptr);
@@ -222,6 +278,26 @@ Result<Catalog> Catalog::Open(const std::string& path, Access access, const char
                        db.Prepare(std::string(kSelectVersion) + "WHERE v.document = ?1 AND" +
                                   kVisible + "ORDER BY v.id DESC LIMIT 1"));
   return catalog;
+}
+
+Status Catalog::ShowSealedColumns() {
+  const int code = sqlite3_create_function(db_.handle(), "opened", 4, SQLITE_UTF8, cipher_,
+                                           OpenColumn, nullptr, nullptr);
+  if (code != SQLITE_OK) return db_.LastError("create function opened");
+  MSA_RETURN_IF_ERROR(db_.Execute(OpeningViews().c_str()));
+  MSA_ASSIGN_OR_RETURN(find_number_,
+                       db_.Prepare("SELECT d.number FROM main.versions v JOIN main.documents d"
+                                   " ON d.id = v.document WHERE v.id = ?1"));
+  return OkStatus();
+}
+
+Result<std::optional<Sealer>> Catalog::FindSealer(VersionId version) {
+  if (cipher_ == nullptr) return std::optional<Sealer>();
+  MSA_ASSIGN_OR_RETURN(const bool row, find_number_.Bind(version.value).Step());
+  if (!row) return std::optional<Sealer>();
+  const auto number = FixedBlob<sizeof(RandomNumber)>(find_number_.Blob(0));
+  find_number_.Reset();
+  return cipher_->OfDocument(number, version.value);
 }
 
 Result<std::optional<std::string>> Catalog::ReadSetting(std::string_view name) {
@@ -242,7 +318,11 @@ Status Catalog::RemoveSetting(std::string_view name) {
 }
 
 Result<bool> Catalog::Vacuum() {
-  MSA_RETURN_IF_ERROR(db_.Execute("VACUUM"));
+  // It makes the tables anew by their names, which must not be those of views.
+  if (cipher_ != nullptr) MSA_RETURN_IF_ERROR(db_.Execute(kDropOpeningViews));
+  const Status vacuumed = db_.Execute("VACUUM");
+  if (cipher_ != nullptr) MSA_RETURN_IF_ERROR(db_.Execute(OpeningViews().c_str()));
+  MSA_RETURN_IF_ERROR(vacuumed);
   MSA_ASSIGN_OR_RETURN(Statement checkpoint, db_.Prepare("PRAGMA wal_checkpoint(TRUNCATE)"));
   MSA_ASSIGN_OR_RETURN(const bool row, checkpoint.Step());
   return row && checkpoint.Int(0) == 0;
@@ -297,11 +377,11 @@ Result<RevisionTotals> Catalog::ReadTotals(int64_t revision) {
 }
 
 Result<std::vector<VersionSpan>> Catalog::VisibleVersions(const LabelFilter& filter,
-                                                          const BankId& bank) {
+                                                          const BankId& secret) {
   std::string sql =
       "SELECT v.id, v.first_passage, v.num_passages, v.num_tokens, v.flags FROM versions v WHERE";
   sql += kVisible;
-  const FilterSql conditions(filter, bank, paths_->today == nullptr ? "v.id" : kTodaysVersion);
+  const FilterSql conditions(filter, secret, paths_->today == nullptr ? "v.id" : kTodaysVersion);
   sql += conditions.sql() + " ORDER BY v.id";
   MSA_ASSIGN_OR_RETURN(Statement rows, db_.Prepare(sql));
   conditions.Bind(&rows);
@@ -331,12 +411,46 @@ Result<std::vector<DocId>> Catalog::DocumentsThatDiffer(const RevisionPath& a,
   return documents;
 }
 
+Result<VersionRow> Catalog::ReadVersion(const Statement& row) {
+  VersionRow version;
+  DocumentInfo& info = version.info;
+  info.version = VersionId{row.Int(0)};
+  info.id = DocId{row.Int(1)};
+  info.born = RevisionId{row.Int(2)};
+  version.first_passage = row.Int(3);
+  info.num_passages = row.Int(4);
+  info.num_tokens = row.Int(5);
+  info.text_bytes = row.Int(6);
+  info.title = row.Text(7);
+  info.source_path = row.Text(8);
+  info.source_sha256 = row.Text(9);
+  info.source_bytes = row.Int(10);
+  info.media_type = row.Text(11);
+  version.labels_json = row.Text(12);
+  info.labels = ParseLabels(version.labels_json);
+  info.added_unix_ms = row.Int(13);
+  version.frame = {FileId{row.Int(14)}, row.Int(15), row.Int(16),
+                   static_cast<uint64_t>(row.Int(17))};
+  info.key = row.Text(18);
+  version.number = FixedBlob<sizeof(RandomNumber)>(row.Blob(19));
+  version.salt = FixedBlob<sizeof(RandomNumber)>(row.Blob(20));
+  version.text_hash = FixedBlob<sizeof(Digest)>(row.Blob(21));
+  info.text_kept = (row.Int(22) & kTextNotKept) == 0;
+  if (cipher_ != nullptr) {
+    MSA_ASSIGN_OR_RETURN(version.frame.sealer,
+                         cipher_->OfDocument(version.number, info.version.value));
+    version.is_readable = version.frame.sealer.has_value();
+  }
+  return version;
+}
+
 Result<std::optional<VersionRow>> Catalog::OneVersion(Statement& statement) {
   MSA_ASSIGN_OR_RETURN(const bool row, statement.Step());
   if (!row) return std::optional<VersionRow>();
-  std::optional<VersionRow> version = ReadVersion(statement);
+  auto version = ReadVersion(statement);
   statement.Reset();
-  return version;
+  MSA_RETURN_IF_ERROR(version.status());
+  return std::optional<VersionRow>(*std::move(version));
 }
 
 Result<std::optional<VersionRow>> Catalog::FindVisible(DocId document) {
@@ -380,7 +494,7 @@ Status Catalog::ForEachInRange(int64_t first, int64_t end,
   while (true) {
     MSA_ASSIGN_OR_RETURN(const bool row, rows.Step());
     if (!row) return OkStatus();
-    const VersionRow version = ReadVersion(rows);
+    MSA_ASSIGN_OR_RETURN(const VersionRow version, ReadVersion(rows));
     if (version.first_passage + version.info.num_passages <= first) continue;
     MSA_RETURN_IF_ERROR(on_version(version));
   }
@@ -391,7 +505,8 @@ Status Catalog::ForEachVersion(FunctionRef<Status(const VersionRow&)> on_version
   while (true) {
     MSA_ASSIGN_OR_RETURN(const bool row, rows.Step());
     if (!row) return OkStatus();
-    MSA_RETURN_IF_ERROR(on_version(ReadVersion(rows)));
+    MSA_ASSIGN_OR_RETURN(const VersionRow version, ReadVersion(rows));
+    MSA_RETURN_IF_ERROR(on_version(version));
   }
 }
 
@@ -402,14 +517,15 @@ Status Catalog::ForEachInPack(FileId pack, FunctionRef<Status(const VersionRow&)
   while (true) {
     MSA_ASSIGN_OR_RETURN(const bool row, rows.Step());
     if (!row) return OkStatus();
-    MSA_RETURN_IF_ERROR(on_version(ReadVersion(rows)));
+    MSA_ASSIGN_OR_RETURN(const VersionRow version, ReadVersion(rows));
+    MSA_RETURN_IF_ERROR(on_version(version));
   }
 }
 
-Result<std::optional<DocId>> Catalog::FindDocument(std::string_view key, const BankId& bank) {
+Result<std::optional<DocId>> Catalog::FindDocument(std::string_view key, const BankId& secret) {
   MSA_ASSIGN_OR_RETURN(Statement statement,
                        db_.Prepare("SELECT id FROM documents WHERE lookup = ?1"));
-  const std::string lookup = KeyLookup(bank, key);
+  const std::string lookup = KeyLookup(secret, key);
   MSA_ASSIGN_OR_RETURN(const bool row, statement.Bind(BlobOf(lookup)).Step());
   if (!row) return std::optional<DocId>();
   return std::optional<DocId>(DocId{statement.Int(0)});
@@ -426,13 +542,14 @@ Result<std::vector<VersionRow>> Catalog::FindByPart(std::string_view part, int64
   while (true) {
     MSA_ASSIGN_OR_RETURN(const bool row, statement.Step());
     if (!row) return versions;
-    versions.push_back(ReadVersion(statement));
+    MSA_ASSIGN_OR_RETURN(VersionRow version, ReadVersion(statement));
+    versions.push_back(std::move(version));
   }
 }
 
-Result<DocId> Catalog::FindEver(std::string_view name, const BankId& bank) {
+Result<DocId> Catalog::FindEver(std::string_view name, const BankId& secret) {
   if (name.empty()) return InvalidArgument("a document's name must not be empty");
-  const std::string lookup = KeyLookup(bank, name);
+  const std::string lookup = KeyLookup(secret, name);
   MSA_ASSIGN_OR_RETURN(
       Statement exact,
       db_.Prepare("SELECT id FROM documents WHERE lookup = ?1 UNION ALL"
@@ -461,8 +578,8 @@ Result<DocId> Catalog::FindEver(std::string_view name, const BankId& bank) {
   return InvalidArgument(std::string(name) + " fits several documents:" + listed);
 }
 
-Result<std::vector<DocId>> Catalog::FindEver(const LabelFilter& filter, const BankId& bank) {
-  const FilterSql conditions(filter, bank, "v.id");
+Result<std::vector<DocId>> Catalog::FindEver(const LabelFilter& filter, const BankId& secret) {
+  const FilterSql conditions(filter, secret, "v.id");
   MSA_ASSIGN_OR_RETURN(Statement rows,
                        db_.Prepare("SELECT DISTINCT v.document FROM versions v WHERE 1" +
                                    conditions.sql() + " ORDER BY v.document"));
@@ -509,22 +626,28 @@ Result<std::vector<Catalog::ShardRow>> Catalog::Shards() {
     MSA_ASSIGN_OR_RETURN(const bool row, rows.Step());
     if (!row) return shards;
     ShardRow& shard = shards.emplace_back();
-    shard = {FileId{rows.Int(0)}, rows.Int(1), rows.Int(2), rows.Int(3), rows.Int(4), {}};
-    const auto blocks = rows.Blob(5);
-    shard.blocks.resize(blocks.size() / sizeof(uint64_t));
-    if (!blocks.empty()) {
-      std::memcpy(shard.blocks.data(), blocks.data(), shard.blocks.size() * sizeof(uint64_t));
-    }
+    shard = {FileId{rows.Int(0)}, rows.Int(1), rows.Int(2),
+             rows.Int(3),         rows.Int(4), ParseBlocks(rows.Blob(5))};
   }
 }
 
-std::string KeyLookup(const BankId& bank, std::string_view key) { return Lookup(bank, 'K', key); }
+std::string KeyLookup(const BankId& secret, std::string_view key) {
+  return Lookup(secret, 'K', key);
+}
 
-std::string LabelLookup(const BankId& bank, std::string_view name, std::string_view value) {
+std::string LabelLookup(const BankId& secret, std::string_view name, std::string_view value) {
   std::string data(name);
   data.push_back('\0');
   data += value;
-  return Lookup(bank, 'L', data);
+  return Lookup(secret, 'L', data);
+}
+
+BoundValue SealedValue(const std::optional<Sealer>& sealer, SealedColumn column,
+                       std::string_view value) {
+  if (!sealer) return {std::string(value), IsBlob(column)};
+  const auto message =
+      sealer->Seal(CipherRole::kColumn, static_cast<int64_t>(column), 0, AsBytes(value));
+  return {std::string(AsChars(message)), true};
 }
 
 std::string LabelsJson(const std::map<std::string, std::string>& labels) {

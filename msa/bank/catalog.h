@@ -12,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include "msa/bank/bank_cipher.h"
 #include "msa/bank/chain.h"
 #include "msa/bank/head.h"
 #include "msa/bank/layout.h"
@@ -95,6 +96,10 @@ struct VersionRow {
   std::string labels_json;
   Digest text_hash{};
 
+  // False where the document's key was destroyed: fields are empty then, and the text cannot be
+  // read.
+  bool is_readable = true;
+
   CommittedFields committed_fields() const {
     return {info.key,           info.title,      info.source_path,
             info.source_sha256, info.media_type, labels_json};
@@ -122,10 +127,18 @@ class Catalog {
   // A new catalog with its tables and state row, synced. `vfs`: as FileSystem::sqlite_vfs says.
   static Status Create(const std::string& path, const char* vfs = nullptr);
   // kDataLoss if it is no catalog, kUnimplemented if it is a newer one.
-  static Result<Catalog> Open(const std::string& path, Access access, const char* vfs = nullptr);
+  // `cipher`: the bank's, or null; it must outlive the connection. With one, the connection shows
+  // the tables documents, versions and revisions as views of the same names that open their sealed
+  // columns; what is written goes to main.documents and so on, sealed by SealedValue.
+  static Result<Catalog> Open(const std::string& path, Access access, const char* vfs = nullptr,
+                              BankCipher* cipher = nullptr);
   Catalog() : paths_(std::make_unique<Paths>()) {}
 
   Database& db() { return db_; }
+  BankCipher* cipher() const { return cipher_; }
+  // Seals and opens what belongs to a version; nullopt: the bank has no cipher, there is no such
+  // version, or its document's key was destroyed.
+  Result<std::optional<Sealer>> FindSealer(VersionId version);
 
   // Gives free pages back, then empties the WAL: false if somebody who reads in a transaction keeps
   // that from it. REQUIRES: no transaction is open.
@@ -148,7 +161,7 @@ class Catalog {
 
   // Needs SetPath and SetToday. Ascending by version, hence by passage. A label counts if the
   // document's version of today has it, or if there is none today, its newest.
-  Result<std::vector<VersionSpan>> VisibleVersions(const LabelFilter& filter, const BankId& bank);
+  Result<std::vector<VersionSpan>> VisibleVersions(const LabelFilter& filter, const BankId& secret);
   // Ascending: documents of which a version came or went on one of the paths only. All others look
   // the same from both. Leaves no path set.
   Result<std::vector<DocId>> DocumentsThatDiffer(const RevisionPath& a, const RevisionPath& b);
@@ -166,15 +179,15 @@ class Catalog {
   Status ForEachVersion(FunctionRef<Status(const VersionRow&)> on_version);
   // Those whose frames lie in one pack, in the order of their positions.
   Status ForEachInPack(FileId pack, FunctionRef<Status(const VersionRow&)> on_version);
-  Result<std::optional<DocId>> FindDocument(std::string_view key, const BankId& bank);
+  Result<std::optional<DocId>> FindDocument(std::string_view key, const BankId& secret);
   // Up to `limit` visible versions whose key or title contains `part`, ignoring ASCII case.
   Result<std::vector<VersionRow>> FindByPart(std::string_view part, int64_t limit);
 
   // Of any revision: by id, key, or a unique part of key or title. Errors as FindDocument of a
   // snapshot.
-  Result<DocId> FindEver(std::string_view name, const BankId& bank);
+  Result<DocId> FindEver(std::string_view name, const BankId& secret);
   // Those of which any version matches, ascending.
-  Result<std::vector<DocId>> FindEver(const LabelFilter& filter, const BankId& bank);
+  Result<std::vector<DocId>> FindEver(const LabelFilter& filter, const BankId& secret);
 
   struct FileRow {
     FileId id;
@@ -203,18 +216,28 @@ class Catalog {
     const RevisionPath* shown = nullptr;
     const RevisionPath* today = nullptr;
   };
+  Status ShowSealedColumns();
+  Result<VersionRow> ReadVersion(const Statement& row);
   Result<std::optional<VersionRow>> OneVersion(Statement& statement);
 
   // Referred to by SQL functions, so it must outlive the connection: declared first.
   std::unique_ptr<Paths> paths_;
+  BankCipher* cipher_ = nullptr;
   Database db_;
   Statement read_state_;
   Statement find_visible_;
+  Statement find_number_;  // where there is a cipher
 };
 
-// How keys and labels are looked up (docs/bank-format.md, table documents).
-std::string KeyLookup(const BankId& bank, std::string_view key);
-std::string LabelLookup(const BankId& bank, std::string_view name, std::string_view value);
+// How keys and labels are looked up (docs/bank-format.md, table documents). `secret`:
+// BankCore::lookup_secret.
+std::string KeyLookup(const BankId& secret, std::string_view key);
+std::string LabelLookup(const BankId& secret, std::string_view name, std::string_view value);
+
+// What a column holds: the value as text (a blob if it is one in every bank), or, with a sealer,
+// the message that hides it.
+BoundValue SealedValue(const std::optional<Sealer>& sealer, SealedColumn column,
+                       std::string_view value);
 
 // Labels as the catalog keeps them: a JSON object with sorted names.
 std::string LabelsJson(const std::map<std::string, std::string>& labels);

@@ -39,17 +39,19 @@ Digest CommitToDocument(const RandomNumber& salt, const CommittedFields& fields,
   return Blake2b(writer.bytes());
 }
 
-Digest CommitToRevision(std::string_view author, std::string_view message) {
+Digest CommitToRevision(const RandomNumber& salt, std::string_view author,
+                        std::string_view message) {
   ByteWriter writer;
-  writer.PutBytes(RandomNumber{});
+  writer.PutBytes(salt);
   writer.PutField(author);
   writer.PutField(message);
   return Blake2b(writer.bytes());
 }
 
-Digest CommitToRevert(std::string_view author, std::string_view message, int64_t parent) {
+Digest CommitToRevert(const RandomNumber& salt, std::string_view author, std::string_view message,
+                      int64_t parent) {
   ByteWriter writer;
-  writer.PutBytes(RandomNumber{});
+  writer.PutBytes(salt);
   writer.PutField(author);
   writer.PutField(message);
   writer.PutField(std::as_bytes(std::span(&parent, 1)));

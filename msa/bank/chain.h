@@ -50,8 +50,11 @@ struct CommittedFields {
 };
 Digest CommitToDocument(const RandomNumber& salt, const CommittedFields& fields,
                         const Digest& text_hash);
-Digest CommitToRevision(std::string_view author, std::string_view message);
+// `salt`: zero in a bank without a cipher.
+Digest CommitToRevision(const RandomNumber& salt, std::string_view author,
+                        std::string_view message);
 // Of a revision that goes back to `parent`; the parent of all others is the one before.
-Digest CommitToRevert(std::string_view author, std::string_view message, int64_t parent);
+Digest CommitToRevert(const RandomNumber& salt, std::string_view author, std::string_view message,
+                      int64_t parent);
 
 }  // namespace msa

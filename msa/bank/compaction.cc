@@ -184,12 +184,12 @@ Status Compaction::RewritePacks(Files packs, const Expired& expired) {
   Catalog& catalog = transaction_.catalog();
   const BankCore& core = transaction_.core();
   MSA_ASSIGN_OR_RETURN(Statement drop,
-                       catalog.db().Prepare("UPDATE versions SET flags = flags | ?2, file = 0,"
+                       catalog.db().Prepare("UPDATE main.versions SET flags = flags | ?2, file = 0,"
                                             " position = 0, length = 0, checksum = 0"
                                             " WHERE id = ?1"));
   MSA_ASSIGN_OR_RETURN(
       Statement move,
-      catalog.db().Prepare("UPDATE versions SET file = ?2, position = ?3 WHERE id = ?1"));
+      catalog.db().Prepare("UPDATE main.versions SET file = ?2, position = ?3 WHERE id = ?1"));
   std::optional<AppendFile> target;
   std::vector<std::byte> bytes;
   for (const FileUse& pack : packs) {

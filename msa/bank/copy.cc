@@ -162,7 +162,7 @@ Status BankCopy::Stage() {
     MSA_RETURN_IF_ERROR(CopyDatabase(catalog.db(), copy));
   }
   MSA_ASSIGN_OR_RETURN(staged_, Catalog::Open(to_.staged_catalog(), Catalog::Access::kReadImmutable,
-                                              fs_.sqlite_vfs()));
+                                              fs_.sqlite_vfs(), from_.cipher.get()));
   MSA_ASSIGN_OR_RETURN(state_, staged_->ReadState());
   MSA_ASSIGN_OR_RETURN(named_, ReadContents(*staged_));
   return OkStatus();

@@ -37,11 +37,12 @@ void FileTable::Clear() {
   files_.clear();
 }
 
-Result<std::shared_ptr<LexicalShard>> ShardCache::Open(const Catalog::ShardRow& row) {
+Result<std::shared_ptr<LexicalShard>> ShardCache::Open(const Catalog::ShardRow& row,
+                                                       BankCipher* cipher) {
   const std::lock_guard lock(mutex_);
   if (const auto found = shards_.find(row.file); found != shards_.end()) return found->second;
   const std::string path = layout_.File(FileKind::kLexical, row.file);
-  MSA_ASSIGN_OR_RETURN(auto shard, LexicalShard::Open(path, row.length_bytes, row.blocks));
+  MSA_ASSIGN_OR_RETURN(auto shard, LexicalShard::Open(path, row.length_bytes, row.blocks, cipher));
   if (shard->first_passage() != row.first_passage || shard->end_passage() != row.end_passage ||
       shard->passages() != row.passages) {
     return DataLoss(path + ": covers other passages than the catalog says");
@@ -113,7 +114,7 @@ Result<Catalog> BankCore::OpenAnotherCatalog() const {
   const bool immutable = read_only && !HasWal(fs, layout);
   return Catalog::Open(layout.catalog(),
                        immutable ? Catalog::Access::kReadImmutable : Catalog::Access::kRead,
-                       fs.sqlite_vfs());
+                       fs.sqlite_vfs(), cipher.get());
 }
 
 void BankCore::AddSnapshot(int64_t epoch) {
@@ -148,6 +149,7 @@ void BankCore::ClearCaches() {
   shards.Clear();
   segments.Clear();
   contents.Clear();
+  if (cipher != nullptr) cipher->Forget();
 }
 
 void BankCore::ConfirmEpochIfFree() {

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "msa/bank/bank.h"
+#include "msa/bank/bank_cipher.h"
 #include "msa/bank/catalog.h"
 #include "msa/bank/latents.h"
 #include "msa/bank/layout.h"
@@ -46,7 +47,8 @@ class ShardCache {
  public:
   explicit ShardCache(const BankLayout& layout) : layout_(layout) {}
 
-  Result<std::shared_ptr<LexicalShard>> Open(const Catalog::ShardRow& row);
+  // `cipher`: the bank's, or null.
+  Result<std::shared_ptr<LexicalShard>> Open(const Catalog::ShardRow& row, BankCipher* cipher);
   // Forgets shards that are not in `live`; searches under way keep theirs.
   void Prune(const std::vector<Catalog::ShardRow>& live);
   void Clear() { Prune({}); }
@@ -101,6 +103,11 @@ struct BankCore {
         shards(layout),
         segments(layout) {}
 
+  // What lookups of keys and labels are hashed with.
+  const BankId& lookup_secret() const {
+    return cipher == nullptr ? identity.id : cipher->lookup_secret();
+  }
+
   // A connection for work that may take long, which the shared one must not be kept from others
   // for.
   Result<Catalog> OpenAnotherCatalog() const;
@@ -123,7 +130,8 @@ struct BankCore {
   const BankIdentity identity;
   FileSystem& fs;
   bool read_only = false;
-  LockRecord reader_record;  // not held in a folder that cannot be written
+  std::unique_ptr<BankCipher> cipher;  // null: the bank has none
+  LockRecord reader_record;            // not held in a folder that cannot be written
 
   FileTable files;
   ShardCache shards;
@@ -152,7 +160,8 @@ bool HasWal(FileSystem& fs, const BankLayout& layout);
 // bank.json of a folder; errors as Bank::Open.
 Result<BankIdentity> ReadIdentity(FileSystem& fs, const BankLayout& layout);
 // `read_only`: the folder cannot be written.
-Result<Catalog> OpenCatalogForReading(FileSystem& fs, const BankLayout& layout, bool read_only);
+Result<Catalog> OpenCatalogForReading(FileSystem& fs, const BankLayout& layout, bool read_only,
+                                      BankCipher* cipher = nullptr);
 // An open bank of which only bank.json and the catalog are there and what they should be, as far as
 // that shows without reading on.
 Result<std::shared_ptr<BankCore>> OpenUnverified(const std::string& path, FileSystem& fs);

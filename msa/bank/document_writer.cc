@@ -53,10 +53,12 @@ Status DocumentWriter::PrepareStatements() {
                        db.Prepare("SELECT id, number FROM documents WHERE lookup = ?1"));
   MSA_ASSIGN_OR_RETURN(find_erased_, db.Prepare("SELECT 1 FROM erased WHERE lookup = ?1"));
   MSA_ASSIGN_OR_RETURN(forget_erased_, db.Prepare("DELETE FROM erased WHERE lookup = ?1"));
-  MSA_ASSIGN_OR_RETURN(insert_document_, db.Prepare("INSERT INTO documents VALUES(?1,?2,?3,?4)"));
-  MSA_ASSIGN_OR_RETURN(insert_version_,
-                       db.Prepare("INSERT INTO versions VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,"
-                                  "?12,?13,?14,?15,?16,0,?17,?18,?19,?20)"));
+  MSA_ASSIGN_OR_RETURN(insert_document_,
+                       db.Prepare("INSERT INTO main.documents VALUES(?1,?2,?3,?4)"));
+  MSA_ASSIGN_OR_RETURN(
+      insert_version_,
+      db.Prepare("INSERT INTO main.versions VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,"
+                 "?12,?13,?14,?15,?16,0,?17,?18,?19,?20)"));
   MSA_ASSIGN_OR_RETURN(insert_label_, db.Prepare("INSERT INTO labels VALUES(?1,?2)"));
   MSA_ASSIGN_OR_RETURN(insert_death_, db.Prepare("INSERT INTO deaths VALUES(?1,?2)"));
   return OkStatus();
@@ -102,7 +104,7 @@ Result<DocumentWriter::Added> DocumentWriter::Add(const NewDocument& document) {
 
   prepared.salt = MakeRandomNumber();
   const int64_t first_passage = transaction_.state().next_passage;
-  MSA_ASSIGN_OR_RETURN(added.version, InsertVersion(known->id, prepared));
+  MSA_ASSIGN_OR_RETURN(added.version, InsertVersion(*known, prepared));
   MSA_RETURN_IF_ERROR(IndexPassages(first_passage, document));
   MSA_RETURN_IF_ERROR(AppendChain(
       current ? ChainOperation::kReplace : ChainOperation::kAdd, known->number,
@@ -128,7 +130,7 @@ Result<bool> DocumentWriter::Remove(std::string_view key) {
 }
 
 Result<std::optional<DocumentWriter::Known>> DocumentWriter::FindDocument(std::string_view key) {
-  const std::string lookup = KeyLookup(transaction_.core().identity.id, key);
+  const std::string lookup = KeyLookup(transaction_.core().lookup_secret(), key);
   MSA_ASSIGN_OR_RETURN(const bool row, find_document_.Bind(AsBytes(lookup)).Step());
   std::optional<Known> known;
   if (row) {
@@ -142,7 +144,7 @@ Result<std::optional<DocumentWriter::Known>> DocumentWriter::FindDocument(std::s
 
 Result<bool> DocumentWriter::IsRefused(std::string_view key) {
   if (readmit_) return false;
-  const std::string lookup = KeyLookup(transaction_.core().identity.id, key);
+  const std::string lookup = KeyLookup(transaction_.core().lookup_secret(), key);
   MSA_ASSIGN_OR_RETURN(const bool row, find_erased_.Bind(AsBytes(lookup)).Step());
   find_erased_.Reset();
   return row;
@@ -150,10 +152,16 @@ Result<bool> DocumentWriter::IsRefused(std::string_view key) {
 
 Result<DocumentWriter::Known> DocumentWriter::InsertDocument(const NewDocument& document) {
   const Known known{DocId{transaction_.state().next_document++}, MakeRandomNumber()};
-  const std::string lookup = KeyLookup(transaction_.core().identity.id, document.key);
+  const std::string lookup = KeyLookup(transaction_.core().lookup_secret(), document.key);
+  std::optional<Sealer> sealer;
+  if (BankCipher* cipher = transaction_.core().cipher.get()) {
+    MSA_RETURN_IF_ERROR(cipher->keyring().Add(Keyring::Kind::kDocument, known.number).status());
+    MSA_ASSIGN_OR_RETURN(sealer, cipher->OfDocument(known.number, 0));
+  }
   MSA_RETURN_IF_ERROR(insert_document_
                           .Bind(known.id.value, std::span<const std::byte>(known.number),
-                                AsBytes(lookup), document.key)
+                                AsBytes(lookup),
+                                SealedValue(sealer, SealedColumn::kKey, document.key))
                           .Run());
   // One that was erased comes back as another document, under a number of its own.
   if (readmit_) MSA_RETURN_IF_ERROR(forget_erased_.Bind(AsBytes(lookup)).Run());
@@ -183,31 +191,50 @@ Status DocumentWriter::OpenPack() {
   return OkStatus();
 }
 
-Result<FramePlace> DocumentWriter::AppendFrame(const NewDocument& document) {
+Result<FramePlace> DocumentWriter::AppendFrame(const NewDocument& document,
+                                               const std::optional<Sealer>& sealer) {
   MSA_RETURN_IF_ERROR(OpenPack());
-  MSA_ASSIGN_OR_RETURN(const auto frame, encoder_.Encode(document));
+  MSA_ASSIGN_OR_RETURN(std::span<const std::byte> frame, encoder_.Encode(document));
+  std::vector<std::byte> message;
+  if (sealer) frame = message = sealer->Seal(CipherRole::kFrame, 0, 0, frame);
   MSA_ASSIGN_OR_RETURN(const int64_t position, pack_->Append(frame));
-  return FramePlace{pack_->id(), position, static_cast<int64_t>(frame.size()), Checksum64(frame)};
+  return FramePlace{pack_->id(), position, static_cast<int64_t>(frame.size()), Checksum64(frame),
+                    sealer};
 }
 
-Result<VersionId> DocumentWriter::InsertVersion(DocId id, const Prepared& prepared) {
+Result<std::optional<Sealer>> DocumentWriter::FindSealer(const Known& known, VersionId version) {
+  BankCipher* cipher = transaction_.core().cipher.get();
+  if (cipher == nullptr) return std::optional<Sealer>();
+  MSA_ASSIGN_OR_RETURN(auto sealer, cipher->OfDocument(known.number, version.value));
+  if (sealer) return sealer;
+  return FailedPrecondition("document " + std::to_string(known.id.value) +
+                            " was erased, its key is destroyed; this is an older copy of the bank");
+}
+
+Result<VersionId> DocumentWriter::InsertVersion(const Known& known, const Prepared& prepared) {
   const NewDocument& document = prepared.document;
   const RevisionTotals& totals = prepared.totals;
-  MSA_ASSIGN_OR_RETURN(const FramePlace frame, AppendFrame(document));
   CatalogState& state = transaction_.state();
   const VersionId version{state.next_version++};
-  MSA_RETURN_IF_ERROR(insert_version_
-                          .Bind(version.value, id.value, revision_.id(), state.next_passage,
-                                totals.passages, totals.tokens, totals.text_bytes, document.title,
-                                document.source_path, document.source_sha256, document.source_bytes,
-                                document.media_type, prepared.content.labels_json,
-                                revision_.unix_ms(),
-                                std::span<const std::byte>(prepared.content.text_hash),
-                                std::span<const std::byte>(prepared.salt), frame.file.value,
-                                frame.position, frame.length, static_cast<int64_t>(frame.checksum))
-                          .Run());
+  MSA_ASSIGN_OR_RETURN(const auto sealer, FindSealer(known, version));
+  MSA_ASSIGN_OR_RETURN(const FramePlace frame, AppendFrame(document, sealer));
+  const auto sealed = [&](SealedColumn column, std::string_view value) {
+    return SealedValue(sealer, column, value);
+  };
+  MSA_RETURN_IF_ERROR(
+      insert_version_
+          .Bind(version.value, known.id.value, revision_.id(), state.next_passage, totals.passages,
+                totals.tokens, totals.text_bytes, sealed(SealedColumn::kTitle, document.title),
+                sealed(SealedColumn::kSourcePath, document.source_path),
+                sealed(SealedColumn::kSourceSha256, document.source_sha256), document.source_bytes,
+                sealed(SealedColumn::kMediaType, document.media_type),
+                sealed(SealedColumn::kLabels, prepared.content.labels_json), revision_.unix_ms(),
+                sealed(SealedColumn::kTextHash, AsChars(prepared.content.text_hash)),
+                sealed(SealedColumn::kSalt, AsChars(prepared.salt)), frame.file.value,
+                frame.position, frame.length, static_cast<int64_t>(frame.checksum))
+          .Run());
   for (const auto& [name, value] : document.labels) {
-    const std::string lookup = LabelLookup(transaction_.core().identity.id, name, value);
+    const std::string lookup = LabelLookup(transaction_.core().lookup_secret(), name, value);
     MSA_RETURN_IF_ERROR(insert_label_.Bind(AsBytes(lookup), version.value).Run());
   }
   state.next_passage += totals.passages;

@@ -83,8 +83,10 @@ class DocumentWriter {
   // True if the key was erased, and is not readmitted.
   Result<bool> IsRefused(std::string_view key);
   Result<Known> InsertDocument(const NewDocument& document);
-  Result<FramePlace> AppendFrame(const NewDocument& document);
-  Result<VersionId> InsertVersion(DocId id, const Prepared& prepared);
+  // What seals a version; nullopt in a bank without a cipher.
+  Result<std::optional<Sealer>> FindSealer(const Known& known, VersionId version);
+  Result<FramePlace> AppendFrame(const NewDocument& document, const std::optional<Sealer>& sealer);
+  Result<VersionId> InsertVersion(const Known& known, const Prepared& prepared);
   Status IndexPassages(int64_t first_passage, const NewDocument& document);
   Status InsertDeath(const VersionRow& version);
   Status AppendChain(ChainOperation operation, const RandomNumber& number,

@@ -26,7 +26,7 @@ Status UpdateTotals(Catalog& catalog) {
   MSA_ASSIGN_OR_RETURN(const std::vector<RevisionTotals> totals, ComputeTotals(catalog));
   MSA_ASSIGN_OR_RETURN(
       Statement update,
-      catalog.db().Prepare("UPDATE revisions SET documents = ?2, passages = ?3, tokens = ?4,"
+      catalog.db().Prepare("UPDATE main.revisions SET documents = ?2, passages = ?3, tokens = ?4,"
                            " text_bytes = ?5 WHERE id = ?1 AND (documents != ?2 OR passages != ?3"
                            " OR tokens != ?4 OR text_bytes != ?5)"));
   for (size_t i = 0; i < totals.size(); ++i) {
@@ -208,7 +208,7 @@ Status Erasure::DeleteRows(std::span<const VersionRow> versions, const Contents&
   std::set<int64_t> documents;
   for (const char* sql :
        {"DELETE FROM places WHERE version = ?1", "DELETE FROM labels WHERE version = ?1",
-        "DELETE FROM deaths WHERE version = ?1", "DELETE FROM versions WHERE id = ?1"}) {
+        "DELETE FROM deaths WHERE version = ?1", "DELETE FROM main.versions WHERE id = ?1"}) {
     MSA_ASSIGN_OR_RETURN(Statement remove, catalog.db().Prepare(sql));
     for (const VersionRow& version : versions) {
       MSA_RETURN_IF_ERROR(remove.Bind(version.info.version.value).Run());
@@ -216,7 +216,7 @@ Status Erasure::DeleteRows(std::span<const VersionRow> versions, const Contents&
     }
   }
   MSA_ASSIGN_OR_RETURN(Statement remove,
-                       catalog.db().Prepare("DELETE FROM documents WHERE id = ?1"));
+                       catalog.db().Prepare("DELETE FROM main.documents WHERE id = ?1"));
   for (const int64_t document : documents) MSA_RETURN_IF_ERROR(remove.Bind(document).Run());
 
   // After the rows, so that the text indexed again is that of the others.
@@ -225,6 +225,29 @@ Status Erasure::DeleteRows(std::span<const VersionRow> versions, const Contents&
     MSA_RETURN_IF_ERROR(EraseFromShard(shard, versions, contents));
   }
   return transaction_.Commit();
+}
+
+// With them goes what any copy of the bank still holds: of the documents, and of shards that are
+// not the bank's any more, which held their words.
+Status Erasure::DestroyKeys(std::span<const RandomNumber> documents) {
+  const BankCore& core = transaction_.core();
+  if (core.cipher == nullptr) return OkStatus();
+  Keyring& keyring = core.cipher->keyring();
+  for (const RandomNumber& document : documents) {
+    MSA_RETURN_IF_ERROR(keyring.Destroy(Keyring::Kind::kDocument, document));
+  }
+  std::set<RandomNumber> kept;
+  MSA_ASSIGN_OR_RETURN(const auto shards, transaction_.catalog().Shards());
+  for (const Catalog::ShardRow& shard : shards) {
+    MSA_ASSIGN_OR_RETURN(
+        const RandomNumber number,
+        ReadShardNumber(core.fs, core.layout.File(FileKind::kLexical, shard.file)));
+    kept.insert(number);
+  }
+  MSA_RETURN_IF_ERROR(keyring.DestroyShardsExcept(kept));
+  MSA_RETURN_IF_ERROR(keyring.Sync());
+  core.cipher->Forget();
+  return OkStatus();
 }
 
 Result<std::string> Erasure::CleanCatalog() {
@@ -259,6 +282,7 @@ Result<EraseReport> Erasure::Proceed() {
     MSA_RETURN_IF_ERROR(DeleteRows(versions, contents));
     core.segments.Clear();  // the old ones, which were read for the new
   }
+  MSA_RETURN_IF_ERROR(DestroyKeys(*pending));
   MSA_ASSIGN_OR_RETURN(report.waits_for, CleanCatalog());
   if (report.waits_for.empty()) {
     MSA_ASSIGN_OR_RETURN(

@@ -44,6 +44,7 @@ class Erasure {
                         const Contents& contents);
   Status RewriteSegments(std::span<const VersionRow> versions);
   Status RewriteSegment(const Catalog::FileRow& file, std::span<const VersionRow> versions);
+  Status DestroyKeys(std::span<const RandomNumber> documents);
   // Empty, or what holds the catalog's old pages.
   Result<std::string> CleanCatalog();
   Status Finish();

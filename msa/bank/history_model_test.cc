@@ -96,9 +96,10 @@ class History {
   History(unsigned seed, const std::string& path, int64_t stride) : History(seed, path) {
     stride_ = stride;
   }
+  void Encrypt() { encrypt_ = true; }
 
   void Run() {
-    ASSERT_OK(Bank::Create(path_, {}));
+    ASSERT_OK(Bank::Create(path_, {.encrypt = encrypt_}));
     ASSERT_NO_FATAL_FAILURE(Open());
     for (int step = 0; step < kSteps; ++step) {
       SCOPED_TRACE("step " + std::to_string(step));
@@ -523,6 +524,7 @@ class History {
   std::mt19937 random_;
   const std::string path_;
   int64_t stride_ = 0;  // 0: power is lost
+  bool encrypt_ = false;
   int64_t fail_at_ = kNever;
   std::unique_ptr<FaultFileSystem> fs_;
   std::shared_ptr<BankCore> core_;  // what the writer writes through
@@ -548,7 +550,7 @@ int64_t Setting(const char* name, int64_t otherwise) {
   return value == nullptr ? otherwise : std::atoll(value);
 }
 
-TEST(BankHistory, RandomOperationsWithPowerLossesEqualAModel) {
+void RunHistories(bool encrypt) {
   const auto histories = static_cast<unsigned>(Setting("MSA_MODEL_SEEDS", 6));
   int64_t operations = 0;
   int64_t losses = 0;
@@ -556,7 +558,9 @@ TEST(BankHistory, RandomOperationsWithPowerLossesEqualAModel) {
   for (unsigned seed = 1; seed <= histories; ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     TemporaryFolder folder;
+    const KeysIn keys(folder);
     History history(seed, folder / "bank");
+    if (encrypt) history.Encrypt();
     ASSERT_NO_FATAL_FAILURE(history.Run());
     ASSERT_FALSE(testing::Test::HasFailure());
     operations += history.operations();
@@ -568,6 +572,10 @@ TEST(BankHistory, RandomOperationsWithPowerLossesEqualAModel) {
               static_cast<long long>(dropped));
   EXPECT_GT(dropped, 0);
 }
+
+TEST(BankHistory, RandomOperationsWithPowerLossesEqualAModel) { RunHistories(false); }
+
+TEST(BankHistory, OfAnEncryptedBankEqualsAModel) { RunHistories(true); }
 
 TEST(BankHistory, PowerLostAtEveryWriteAndSyncLeavesWhatWasCommitted) {
   const int64_t stride = Setting("MSA_MODEL_STRIDE", 150);

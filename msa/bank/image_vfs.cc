@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <new>
+#include <span>
 
 namespace msa {
 namespace {
@@ -10,11 +11,11 @@ namespace {
 constexpr char kVfsName[] = "msa-image";
 
 // What xOpen shall open: SQLite passes it a name only. Set for the length of one open.
-thread_local const std::shared_ptr<const VerifiedBytes>* opening_image = nullptr;
+thread_local const std::shared_ptr<const ShardImage>* opening_image = nullptr;
 
 struct ImageFile {
   sqlite3_file base;
-  std::shared_ptr<const VerifiedBytes> image;
+  std::shared_ptr<const ShardImage> image;
 };
 
 ImageFile* Self(sqlite3_file* file) { return reinterpret_cast<ImageFile*>(file); }
@@ -25,13 +26,12 @@ int Close(sqlite3_file* file) {
 }
 
 int Read(sqlite3_file* file, void* out, int size, sqlite3_int64 offset) {
-  const VerifiedBytes& image = *Self(file)->image;
-  const auto total = static_cast<sqlite3_int64>(image.bytes().size());
+  const ShardImage& image = *Self(file)->image;
+  const auto total = static_cast<sqlite3_int64>(image.size());
   const sqlite3_int64 there = std::clamp<sqlite3_int64>(total - offset, 0, size);
   if (there > 0) {
-    const auto begin = static_cast<size_t>(offset);
-    if (!image.Verify(begin, static_cast<size_t>(there)).ok()) return SQLITE_CORRUPT;
-    std::memcpy(out, image.bytes().data() + begin, static_cast<size_t>(there));
+    const std::span bytes(static_cast<std::byte*>(out), static_cast<size_t>(there));
+    if (!image.Read(static_cast<size_t>(offset), bytes).ok()) return SQLITE_CORRUPT;
   }
   if (there == size) return SQLITE_OK;
   std::memset(static_cast<char*>(out) + there, 0, static_cast<size_t>(size - there));
@@ -39,7 +39,7 @@ int Read(sqlite3_file* file, void* out, int size, sqlite3_int64 offset) {
 }
 
 int FileSize(sqlite3_file* file, sqlite3_int64* size) {
-  *size = static_cast<sqlite3_int64>(Self(file)->image->bytes().size());
+  *size = static_cast<sqlite3_int64>(Self(file)->image->size());
   return SQLITE_OK;
 }
 
@@ -70,7 +70,7 @@ constexpr sqlite3_io_methods kMethods = {.iVersion = 1,
 int OpenFile(sqlite3_vfs*, sqlite3_filename, sqlite3_file* file, int, int* out_flags) {
   file->pMethods = nullptr;
   if (opening_image == nullptr) return SQLITE_CANTOPEN;
-  new (&Self(file)->image) std::shared_ptr<const VerifiedBytes>(*opening_image);
+  new (&Self(file)->image) std::shared_ptr<const ShardImage>(*opening_image);
   file->pMethods = &kMethods;
   if (out_flags != nullptr) *out_flags = SQLITE_OPEN_READONLY | SQLITE_OPEN_MAIN_DB;
   return SQLITE_OK;
@@ -102,7 +102,7 @@ int RegisterVfs() {
 
 }  // namespace
 
-Result<Database> OpenImage(std::shared_ptr<const VerifiedBytes> image) {
+Result<Database> OpenImage(std::shared_ptr<const ShardImage> image) {
   static const int registered = RegisterVfs();
   if (registered != SQLITE_OK) return SqliteStatus(registered, "register VFS");
   opening_image = &image;

@@ -45,9 +45,7 @@ SecretKey KeyOf(std::span<const std::byte> bytes) {
 }
 
 Status NoMasterKey(const std::string& why) {
-  return FailedPrecondition(why +
-                            ": the bank is encrypted; give --master-key FILE, or set "
-                            "MSA_MASTER_KEY_FILE or MSA_MASTER_KEY");
+  return FailedPrecondition(why + ": set MSA_MASTER_KEY_FILE or MSA_MASTER_KEY");
 }
 
 }  // namespace
@@ -108,8 +106,8 @@ Result<std::unique_ptr<Keyring>> Keyring::Open(FileSystem& fs, const std::string
                                                const BankId& bank, const SecretKey& master) {
   if (path.empty() || !fs.Exists(path)) {
     return FailedPrecondition("the bank is encrypted, and its keyring " + path +
-                              " is not there: put it back, or name its folder with --keyrings or "
-                              "MSA_KEYRINGS; without it nothing can be read");
+                              " is not there: put it back, or set MSA_KEYRINGS to its folder; "
+                              "without it nothing can be read");
   }
   std::unique_ptr<Keyring> keyring(new Keyring(fs, path, bank, master));
   MSA_ASSIGN_OR_RETURN(const auto file, fs.Open(path, OpenMode::kRead));
@@ -139,7 +137,7 @@ Status Keyring::ReadRoot(const File& file) {
   if (!root.ok()) {
     return FailedPrecondition(
         "this master key does not open the keyring; give the one that the bank was made with "
-        "(--master-key FILE, MSA_MASTER_KEY_FILE or MSA_MASTER_KEY)");
+        "(MSA_MASTER_KEY_FILE or MSA_MASTER_KEY)");
   }
   root_ = KeyOf(*root);
   return OkStatus();

@@ -3,8 +3,6 @@
 #include <gmock/gmock.h>
 #include <sys/stat.h>
 
-#include <cstdlib>
-#include <fstream>
 #include <map>
 #include <random>
 
@@ -73,12 +71,12 @@ TEST_F(KeyringTest, RefusesOtherMasterKeysBanksAndFiles) {
   };
   const Status wrong_key = code(bank_, SecretKey::Random());
   EXPECT_EQ(wrong_key.code(), StatusCode::kFailedPrecondition);
-  EXPECT_THAT(wrong_key.message(), ::testing::HasSubstr("--master-key"));
+  EXPECT_THAT(wrong_key.message(), ::testing::HasSubstr("MSA_MASTER_KEY_FILE"));
   EXPECT_EQ(code(MakeRandomNumber(), master_).code(), StatusCode::kDataLoss);
   const Status missing =
       Keyring::Open(PosixFileSystem(), folder_ / "none", bank_, master_).status();
   EXPECT_EQ(missing.code(), StatusCode::kFailedPrecondition);
-  EXPECT_THAT(missing.message(), ::testing::HasSubstr("--keyrings"));
+  EXPECT_THAT(missing.message(), ::testing::HasSubstr("MSA_KEYRINGS"));
   EXPECT_EQ(Keyring::Create(PosixFileSystem(), path_, bank_, master_).code(),
             StatusCode::kAlreadyExists);
 }
@@ -179,42 +177,22 @@ TEST_F(KeyringTest, SlotsOfShardsAreUsedAgain) {
   EXPECT_EQ(ReadFile(path_).value().size(), 256U);
 }
 
-// The variables of one test, as they were when it ends.
-class Variable {
- public:
-  Variable(const char* name, const std::string& value) : name_(name) {
-    if (const char* old = std::getenv(name)) old_ = old;
-    ::setenv(name, value.c_str(), 1);
-  }
-  ~Variable() {
-    if (old_) {
-      ::setenv(name_, old_->c_str(), 1);
-    } else {
-      ::unsetenv(name_);
-    }
-  }
-
- private:
-  const char* name_;
-  std::optional<std::string> old_;
-};
-
 TEST(MasterKeyTest, ComesFromTheEnvironmentOrAFile) {
   const TemporaryFolder folder;
   const std::string hex(64, '7');
   {
-    const Variable key("MSA_MASTER_KEY", hex);
+    const ScopedVariable key("MSA_MASTER_KEY", hex);
     EXPECT_EQ(HexEncode(LoadMasterKey().value().bytes()), hex);
   }
   {
-    const Variable key("MSA_MASTER_KEY", "0x12");
+    const ScopedVariable key("MSA_MASTER_KEY", "0x12");
     EXPECT_EQ(LoadMasterKey().status().code(), StatusCode::kInvalidArgument);
   }
-  const Variable none("MSA_MASTER_KEY", "");
-  const Variable file("MSA_MASTER_KEY_FILE", folder / "deep/master.key");
+  const ScopedVariable none("MSA_MASTER_KEY", "");
+  const ScopedVariable file("MSA_MASTER_KEY_FILE", folder / "deep/master.key");
   const Status missing = LoadMasterKey().status();
   EXPECT_EQ(missing.code(), StatusCode::kFailedPrecondition);
-  EXPECT_THAT(missing.message(), ::testing::HasSubstr("--master-key"));
+  EXPECT_THAT(missing.message(), ::testing::HasSubstr("MSA_MASTER_KEY_FILE"));
   const auto made = LoadMasterKey(/*make=*/true);
   ASSERT_OK(made);
   EXPECT_EQ(HexEncode(LoadMasterKey().value().bytes()), HexEncode(made->bytes()));

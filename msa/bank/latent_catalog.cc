@@ -12,12 +12,13 @@ constexpr char kSelectEncoding[] =
 
 constexpr char kSelectPlace[] =
     "SELECT p.version, p.first_passage, p.num_passages, p.num_chunks, p.chunk_tokens, p.chunks,"
-    " p.file, p.position, p.checksum, f.kind FROM places p JOIN files f ON f.id = p.file ";
+    " p.file, p.position, p.checksum, f.kind, p.encoding FROM places p JOIN files f ON f.id = "
+    "p.file ";
 
 // Keeps every product of sizes far from 2^63.
 constexpr int64_t kMaxDimension = 1 << 20;
 
-Result<EncodingInfo> ReadEncoding(const Statement& row) {
+Result<EncodingInfo> ReadEncoding(const Catalog& catalog, const Statement& row) {
   EncodingInfo encoding;
   encoding.id = EncodingId{row.Int(0)};
   encoding.fingerprint = row.Text(1);
@@ -37,10 +38,11 @@ Result<EncodingInfo> ReadEncoding(const Statement& row) {
   }
   layout.key_dtype = *key_dtype;
   layout.latent_dtype = *latent_dtype;
+  layout.is_sealed = catalog.cipher() != nullptr;
   return encoding;
 }
 
-Result<LatentPlace> ReadPlace(const Statement& row) {
+Result<LatentPlace> ReadPlace(Catalog& catalog, const Statement& row) {
   LatentPlace place;
   place.version = row.Int(0);
   place.first_passage = row.Int(1);
@@ -52,6 +54,8 @@ Result<LatentPlace> ReadPlace(const Statement& row) {
   place.position = row.Int(7);
   place.checksum = static_cast<uint64_t>(row.Int(8));
   place.kind = static_cast<FileKind>(row.Int(9));
+  place.encoding = EncodingId{row.Int(10)};
+  MSA_ASSIGN_OR_RETURN(place.sealer, catalog.FindSealer(VersionId{place.version}));
   place.chunks.resize(chunks.size() / sizeof(uint16_t));
   if (!place.chunks.empty()) {
     std::memcpy(place.chunks.data(), chunks.data(), place.chunks.size() * sizeof(uint16_t));
@@ -65,12 +69,12 @@ Result<LatentPlace> ReadPlace(const Statement& row) {
   return place;
 }
 
-Result<std::vector<LatentPlace>> AllPlaces(Statement& rows) {
+Result<std::vector<LatentPlace>> AllPlaces(Catalog& catalog, Statement& rows) {
   std::vector<LatentPlace> places;
   while (true) {
     MSA_ASSIGN_OR_RETURN(const bool row, rows.Step());
     if (!row) return places;
-    MSA_ASSIGN_OR_RETURN(LatentPlace place, ReadPlace(rows));
+    MSA_ASSIGN_OR_RETURN(LatentPlace place, ReadPlace(catalog, rows));
     places.push_back(std::move(place));
   }
 }
@@ -84,7 +88,7 @@ Result<std::vector<EncodingInfo>> ReadEncodings(Catalog& catalog) {
   while (true) {
     MSA_ASSIGN_OR_RETURN(const bool row, rows.Step());
     if (!row) return encodings;
-    MSA_ASSIGN_OR_RETURN(EncodingInfo encoding, ReadEncoding(rows));
+    MSA_ASSIGN_OR_RETURN(EncodingInfo encoding, ReadEncoding(catalog, rows));
     encodings.push_back(std::move(encoding));
   }
 }
@@ -94,7 +98,7 @@ Result<std::optional<EncodingInfo>> FindEncoding(Catalog& catalog, EncodingId id
                        catalog.db().Prepare(std::string(kSelectEncoding) + "WHERE id = ?1"));
   MSA_ASSIGN_OR_RETURN(const bool row, rows.Bind(id.value).Step());
   if (!row) return std::optional<EncodingInfo>();
-  MSA_ASSIGN_OR_RETURN(EncodingInfo encoding, ReadEncoding(rows));
+  MSA_ASSIGN_OR_RETURN(EncodingInfo encoding, ReadEncoding(catalog, rows));
   return std::optional<EncodingInfo>(std::move(encoding));
 }
 
@@ -103,7 +107,7 @@ Result<std::vector<LatentPlace>> ReadPlaces(Catalog& catalog, EncodingId encodin
       Statement rows,
       catalog.db().Prepare(std::string(kSelectPlace) +
                            "WHERE p.encoding = ?1 ORDER BY p.version, p.first_passage"));
-  return AllPlaces(rows.Bind(encoding.value));
+  return AllPlaces(catalog, rows.Bind(encoding.value));
 }
 
 Result<std::vector<LatentPlace>> ReadPlacesOf(Catalog& catalog, EncodingId encoding,
@@ -112,7 +116,7 @@ Result<std::vector<LatentPlace>> ReadPlacesOf(Catalog& catalog, EncodingId encod
       Statement rows,
       catalog.db().Prepare(std::string(kSelectPlace) + "WHERE p.encoding = ?1 AND p.version = ?2"
                                                        " ORDER BY p.first_passage"));
-  return AllPlaces(rows.Bind(encoding.value, version.value));
+  return AllPlaces(catalog, rows.Bind(encoding.value, version.value));
 }
 
 Result<std::optional<LatentPlace>> FindPlaceUpTo(Catalog& catalog, EncodingId encoding,
@@ -124,7 +128,7 @@ Result<std::optional<LatentPlace>> FindPlaceUpTo(Catalog& catalog, EncodingId en
                            " ORDER BY p.first_passage DESC LIMIT 1"));
   MSA_ASSIGN_OR_RETURN(const bool row, rows.Bind(encoding.value, version.value, index).Step());
   if (!row) return std::optional<LatentPlace>();
-  MSA_ASSIGN_OR_RETURN(LatentPlace place, ReadPlace(rows));
+  MSA_ASSIGN_OR_RETURN(LatentPlace place, ReadPlace(catalog, rows));
   return std::optional<LatentPlace>(std::move(place));
 }
 
@@ -141,7 +145,7 @@ Result<std::vector<LatentPlace>> ReadPlacesInFile(Catalog& catalog, EncodingId e
       Statement rows,
       catalog.db().Prepare(std::string(kSelectPlace) + "WHERE p.file = ?1 AND p.encoding = ?2"
                                                        " ORDER BY p.version, p.first_passage"));
-  return AllPlaces(rows.Bind(file.value, encoding.value));
+  return AllPlaces(catalog, rows.Bind(file.value, encoding.value));
 }
 
 }  // namespace msa

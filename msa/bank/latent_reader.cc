@@ -14,8 +14,9 @@ std::vector<float> Floats(std::span<const std::byte> bytes) {
   return values;
 }
 
-LatentBlock CopyRows(const LatentPlace& place, int64_t first, int64_t count,
-                     const LatentRows& rows) {
+Result<LatentBlock> CopyRows(const LatentPlace& place, const LatentLayout& layout, int64_t first,
+                             int64_t count, const LatentRows& rows) {
+  if (layout.is_sealed) return OpenRows(place, layout, first, count, rows, true);
   LatentBlock block;
   const auto begin = place.chunks.begin() + first;
   block.chunks.assign(begin, begin + count);
@@ -40,7 +41,7 @@ Result<LatentBlock> ReadPassageLatents(BankCore& core, const LatentLayout& layou
     MSA_ASSIGN_OR_RETURN(const auto segment, core.segments.Open(file, layout));
     MSA_ASSIGN_OR_RETURN(const LatentRows rows,
                          segment->ReadRows(place.position + row, num_rows, true));
-    return CopyRows(place, first, count, rows);
+    return CopyRows(place, layout, first, count, rows);
   }
   const LatentRowSizes sizes(layout);
   MSA_ASSIGN_OR_RETURN(const auto tail, core.files.Open(FileKind::kTail, place.file));
@@ -48,7 +49,7 @@ Result<LatentBlock> ReadPassageLatents(BankCore& core, const LatentLayout& layou
   if (!block.ok()) {
     return block.status().WithContext(core.layout.File(FileKind::kTail, place.file));
   }
-  return CopyRows(place, first, count, SliceRows(block->rows(), sizes, row, num_rows));
+  return CopyRows(place, layout, first, count, SliceRows(block->rows(), sizes, row, num_rows));
 }
 
 }  // namespace msa

@@ -11,9 +11,11 @@ namespace msa {
 Result<LatentWriter::OpenedEncoding> LatentWriter::OpenEncoding(const EncodingInfo& encoding) {
   Catalog& catalog = transaction_.catalog();
   MSA_ASSIGN_OR_RETURN(const auto encodings, ReadEncodings(catalog));
+  LatentLayout wanted = encoding.layout;
+  wanted.is_sealed = catalog.cipher() != nullptr;
   for (const EncodingInfo& known : encodings) {
     if (known.fingerprint != encoding.fingerprint) continue;
-    if (known.layout == encoding.layout) return OpenedEncoding{known.id};
+    if (known.layout == wanted) return OpenedEncoding{known.id};
     return FailedPrecondition("encoding " + encoding.fingerprint +
                               " is in the bank with other shapes or types of latents");
   }
@@ -82,7 +84,9 @@ Status LatentWriter::Add(EncodingId encoding, VersionId version, int64_t first_p
   MSA_RETURN_IF_ERROR(transaction_.Begin());
   MSA_ASSIGN_OR_RETURN(Tail * tail, OpenTail(encoding));
   MSA_RETURN_IF_ERROR(CheckLatentBlock(block, tail->encoding.layout));
-  const std::vector<std::byte> bytes = EncodeTailBlock(block);
+  MSA_ASSIGN_OR_RETURN(const auto sealer, transaction_.catalog().FindSealer(version));
+  const std::vector<std::byte> bytes = EncodeTailBlock(
+      sealer ? SealBlock(block, tail->encoding.layout, *sealer, encoding, first_passage) : block);
   MSA_ASSIGN_OR_RETURN(const int64_t position, tail->file.Append(bytes));
 
   const std::vector<uint16_t> chunks(block.chunks.begin(), block.chunks.end());

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cstring>
 #include <numeric>
+#include <utility>
 
 #include "msa/bank/blocks.h"
 #include "msa/bank/bytes.h"
@@ -28,6 +30,10 @@ struct PartTensor {
 // The tensors of a segment in file order; scales only where there are some.
 std::vector<PartTensor> TensorsOf(const LatentLayout& l, int64_t n) {
   const LatentRowSizes sizes(l);
+  if (l.is_sealed) {
+    return {{"r", DType::kU8, {n, sizes.key}, &LatentRows::keys, sizes.key},
+            {"kv", DType::kU8, {n, sizes.latent}, &LatentRows::latents, sizes.latent}};
+  }
   std::vector<PartTensor> tensors = {
       {"r", l.key_dtype, {n, l.key_dim}, &LatentRows::keys, sizes.key},
       {"r_scale", DType::kF32, {n}, &LatentRows::key_scales, sizes.key_scale},
@@ -43,6 +49,40 @@ std::vector<PartTensor> TensorsOf(const LatentLayout& l, int64_t n) {
        sizes.latent_scales}};
   std::erase_if(tensors, [](const PartTensor& t) { return t.row_bytes == 0; });
   return tensors;
+}
+
+// What the messages of a row are bound to; a passage has at most 65535 rows.
+int64_t RowBlock(int64_t passage, int64_t row) { return (passage << 16) | row; }
+
+template <class T>
+std::span<const std::byte> RowOf(const std::vector<T>& part, int64_t row, int64_t row_bytes) {
+  return std::as_bytes(std::span(part))
+      .subspan(static_cast<size_t>(row * row_bytes), static_cast<size_t>(row_bytes));
+}
+
+void Append(std::span<const std::byte> bytes, std::vector<std::byte>* out) {
+  out->insert(out->end(), bytes.begin(), bytes.end());
+}
+
+void AppendFloats(std::span<const std::byte> bytes, std::vector<float>* out) {
+  if (bytes.empty()) return;
+  const size_t count = out->size();
+  out->resize(count + bytes.size() / sizeof(float));
+  std::memcpy(out->data() + count, bytes.data(), bytes.size());
+}
+
+// Calls f(row, block) for each row of passages that have `chunks` rows each: its index, and what
+// its messages are bound to.
+template <class F>
+Status ForEachRow(std::span<const int64_t> chunks, int64_t first_passage, F f) {
+  int64_t row = 0;
+  for (size_t i = 0; i < chunks.size(); ++i) {
+    const int64_t passage = first_passage + static_cast<int64_t>(i);
+    for (int64_t c = 0; c < chunks[i]; ++c) {
+      MSA_RETURN_IF_ERROR(f(row++, RowBlock(passage, c)));
+    }
+  }
+  return OkStatus();
 }
 
 std::string SegmentHeader(const LatentLayout& layout, int64_t rows, const SegmentIdentity& identity,
@@ -118,7 +158,17 @@ LatentRowSizes::LatentRowSizes(const LatentLayout& layout)
     : key(layout.key_row_bytes()),
       key_scale(layout.key_dtype == DType::kI8 ? int64_t{sizeof(float)} : 0),
       latent(layout.latent_row_bytes()),
-      latent_scales(layout.latent_row_scales() * int64_t{sizeof(float)}) {}
+      latent_scales(layout.latent_row_scales() * int64_t{sizeof(float)}) {
+  if (!layout.is_sealed) return;
+  constexpr auto kExtra = static_cast<int64_t>(Sealer::kExtraBytes);
+  key += std::exchange(key_scale, 0) + kExtra;
+  latent += std::exchange(latent_scales, 0) + kExtra;
+}
+
+LatentLayout Unsealed(LatentLayout layout) {
+  layout.is_sealed = false;
+  return layout;
+}
 
 LatentRows SliceRows(const LatentRows& rows, const LatentRowSizes& sizes, int64_t first,
                      int64_t count) {
@@ -139,7 +189,7 @@ Status CheckLatentBlock(const LatentBlock& block, const LatentLayout& layout) {
     }
     n += chunks;
   }
-  const LatentRowSizes sizes(layout);
+  const LatentRowSizes sizes(Unsealed(layout));
   const auto check = [&](const char* what, size_t found_bytes, int64_t row_bytes) {
     const int64_t expected = n * row_bytes;
     if (static_cast<int64_t>(found_bytes) == expected) return OkStatus();
@@ -152,6 +202,65 @@ Status CheckLatentBlock(const LatentBlock& block, const LatentLayout& layout) {
       check("key scales", block.key_scales.size() * sizeof(float), sizes.key_scale));
   MSA_RETURN_IF_ERROR(check("latents", block.latents.size(), sizes.latent));
   return check("latent scales", block.latent_scales.size() * sizeof(float), sizes.latent_scales);
+}
+
+LatentBlock SealBlock(const LatentBlock& block, const LatentLayout& layout, const Sealer& sealer,
+                      EncodingId encoding, int64_t first_passage) {
+  const LatentRowSizes sizes(Unsealed(layout));
+  LatentBlock sealed;
+  sealed.chunks = block.chunks;
+  sealed.chunk_tokens = block.chunk_tokens;
+  std::vector<std::byte> content;
+  const Status status =
+      ForEachRow(block.chunks, first_passage, [&](int64_t row, int64_t place) -> Status {
+        const auto seal = [&](CipherRole role, std::vector<std::byte>* out) {
+          Append(sealer.Seal(role, encoding.value, place, content), out);
+          content.clear();
+        };
+        Append(RowOf(block.keys, row, sizes.key), &content);
+        Append(RowOf(block.key_scales, row, sizes.key_scale), &content);
+        seal(CipherRole::kRoutingKey, &sealed.keys);
+        Append(RowOf(block.latents, row, sizes.latent), &content);
+        Append(RowOf(block.latent_scales, row, sizes.latent_scales), &content);
+        seal(CipherRole::kLatent, &sealed.latents);
+        return OkStatus();
+      });
+  MSA_CHECK(status.ok());
+  return sealed;
+}
+
+Result<LatentBlock> OpenRows(const LatentPlace& place, const LatentLayout& layout, int64_t first,
+                             int64_t count, const LatentRows& rows, bool with_latents) {
+  const LatentRowSizes stored(layout);
+  const LatentRowSizes sizes(Unsealed(layout));
+  LatentBlock block;
+  block.chunks.assign(place.chunks.begin() + first, place.chunks.begin() + first + count);
+  block.chunk_tokens = place.chunk_tokens;
+  if (!place.sealer) {
+    return DataLoss("latents of version " + std::to_string(place.version) +
+                    ": the document's key was destroyed");
+  }
+  const auto open = [&](CipherRole role, int64_t bound, std::span<const std::byte> part,
+                        int64_t row, int64_t row_bytes) {
+    return place.sealer->Open(
+        role, place.encoding.value, bound,
+        part.subspan(static_cast<size_t>(row * row_bytes), static_cast<size_t>(row_bytes)));
+  };
+  MSA_RETURN_IF_ERROR(ForEachRow(
+      block.chunks, place.first_passage + first, [&](int64_t row, int64_t bound) -> Status {
+        MSA_ASSIGN_OR_RETURN(const auto key,
+                             open(CipherRole::kRoutingKey, bound, rows.keys, row, stored.key));
+        Append(std::span(key).first(static_cast<size_t>(sizes.key)), &block.keys);
+        AppendFloats(std::span(key).subspan(static_cast<size_t>(sizes.key)), &block.key_scales);
+        if (!with_latents) return OkStatus();
+        MSA_ASSIGN_OR_RETURN(const auto latent,
+                             open(CipherRole::kLatent, bound, rows.latents, row, stored.latent));
+        Append(std::span(latent).first(static_cast<size_t>(sizes.latent)), &block.latents);
+        AppendFloats(std::span(latent).subspan(static_cast<size_t>(sizes.latent)),
+                     &block.latent_scales);
+        return OkStatus();
+      }));
+  return block;
 }
 
 std::vector<std::byte> EncodeTailBlock(const LatentBlock& block) {

@@ -4,12 +4,14 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "msa/bank/bank.h"
 #include "msa/bank/blocks.h"
+#include "msa/bank/cipher.h"
 #include "msa/bank/layout.h"
 #include "msa/base/file.h"
 #include "msa/base/safetensors.h"
@@ -29,6 +31,9 @@ struct LatentPlace {
   uint64_t checksum = 0;  // of a tail block
   FileKind kind = FileKind::kTail;
 
+  EncodingId encoding;
+  std::optional<Sealer> sealer;  // where rows are messages
+
   int64_t num_passages() const { return static_cast<int64_t>(chunks.size()); }
 };
 
@@ -40,7 +45,8 @@ struct LatentRows {
   std::span<const std::byte> latent_scales;
 };
 
-// Bytes of each part of one row.
+// Bytes of each part of one row, as it is stored: a row of a sealed layout has its scales in its
+// two messages, and no parts for them.
 struct LatentRowSizes {
   explicit LatentRowSizes(const LatentLayout& layout);
   int64_t key;
@@ -50,6 +56,9 @@ struct LatentRowSizes {
   int64_t total() const { return key + key_scale + latent + latent_scales; }
 };
 
+// The layout that callers see of one that is stored in messages.
+LatentLayout Unsealed(LatentLayout layout);
+
 // Rows [first, first + count) of `rows`.
 LatentRows SliceRows(const LatentRows& rows, const LatentRowSizes& sizes, int64_t first,
                      int64_t count);
@@ -57,6 +66,16 @@ LatentRows SliceRows(const LatentRows& rows, const LatentRowSizes& sizes, int64_
 // kInvalidArgument unless the vectors of `block` have the sizes that its chunks and `layout` ask
 // for.
 Status CheckLatentBlock(const LatentBlock& block, const LatentLayout& layout);
+
+// Of a bank with a cipher: each row's keys with their scale, and its latents with theirs, become a
+// message bound to encoding, passage and row, so that rows can be read one by one and moved as they
+// are. `first_passage`: index of the block's first one in its version. REQUIRES: CheckLatentBlock.
+LatentBlock SealBlock(const LatentBlock& block, const LatentLayout& layout, const Sealer& sealer,
+                      EncodingId encoding, int64_t first_passage);
+// Passages [first, first + count) of `place`, whose stored rows these are, as they were before
+// SealBlock. Without latents: they stay empty. kDataLoss: a row is not the one of its place.
+Result<LatentBlock> OpenRows(const LatentPlace& place, const LatentLayout& layout, int64_t first,
+                             int64_t count, const LatentRows& rows, bool with_latents);
 
 // The bytes of a tail block; a multiple of 64.
 std::vector<std::byte> EncodeTailBlock(const LatentBlock& block);

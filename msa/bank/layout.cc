@@ -17,6 +17,10 @@ namespace {
 
 using Json = nlohmann::json;
 
+// Names of ciphers in bank.json.
+constexpr char kNoCipher[] = "none";
+constexpr char kCipher[] = "xchacha20-poly1305";
+
 struct KindNames {
   std::string_view folder;
   std::string_view extension;
@@ -78,7 +82,7 @@ std::string SerializeBankJson(const BankIdentity& identity) {
                {"created_unix_ms", identity.created_unix_ms},
                {"passage_tokens", identity.options.passage_tokens},
                {"chunk_tokens", identity.options.chunk_tokens},
-               {"cipher", "none"},
+               {"cipher", identity.options.encrypt ? kCipher : kNoCipher},
                {"signing_key", nullptr}};
   json["checksum"] = JsonChecksum(json);
   return json.dump(2) + "\n";
@@ -101,9 +105,10 @@ Result<BankIdentity> ParseBankJson(std::string_view text) {
   if (checksum != JsonChecksum(json)) {
     return DataLoss("bank.json does not match its checksum, expected " + JsonChecksum(json));
   }
-  if (json.value("cipher", Json()) != "none") {
-    return Unimplemented("the bank is encrypted (" + json.value("cipher", Json()).dump() +
-                         "); this program reads \"none\"");
+  const Json cipher = json.value("cipher", Json());
+  if (cipher != kNoCipher && cipher != kCipher) {
+    return Unimplemented("the bank is encrypted (" + cipher.dump() + "); this program reads \"" +
+                         kNoCipher + "\" and \"" + kCipher + "\"");
   }
   const auto id = ParseBankId(json.value("bank", Json()));
   if (!id || !IsPositiveInteger(json, "created_unix_ms") ||
@@ -114,6 +119,7 @@ Result<BankIdentity> ParseBankJson(std::string_view text) {
   identity.id = *id;
   identity.created_unix_ms = json["created_unix_ms"].get<int64_t>();
   identity.options.passage_tokens = json["passage_tokens"].get<int64_t>();
+  identity.options.encrypt = cipher == kCipher;
   identity.options.chunk_tokens = json["chunk_tokens"].get<int64_t>();
   return identity;
 }

@@ -45,11 +45,11 @@ inline constexpr FileKind kFileKinds[] = {FileKind::kPack, FileKind::kTail, File
 struct BankIdentity {
   BankId id{};
   int64_t created_unix_ms = 0;
-  BankOptions options;
+  BankOptions options;  // `encrypt` too
 };
 
 std::string SerializeBankJson(const BankIdentity& identity);
-// kInvalidArgument: no bank's. kUnimplemented: newer format or a cipher. kDataLoss: damaged.
+// kInvalidArgument: no bank's. kUnimplemented: newer format or another cipher. kDataLoss: damaged.
 Result<BankIdentity> ParseBankJson(std::string_view json);
 
 // The 64 bytes at the start of packs and tails.

@@ -4,7 +4,6 @@
 #include <cstring>
 #include <map>
 
-#include "msa/bank/blocks.h"
 #include "msa/bank/fts5.h"
 #include "msa/bank/image_vfs.h"
 #include "msa/bank/lexical_text.h"
@@ -231,17 +230,12 @@ std::vector<LexicalTopK::Hit> LexicalTopK::TakeSorted() {
 }
 
 Result<std::shared_ptr<LexicalShard>> LexicalShard::Open(const std::string& path, int64_t length,
-                                                         std::vector<uint64_t> blocks) {
+                                                         std::vector<uint64_t> blocks,
+                                                         BankCipher* cipher) {
   std::shared_ptr<LexicalShard> shard(new LexicalShard);
   shard->path_ = path;
-  MSA_ASSIGN_OR_RETURN(shard->mapping_, MappedFile::Open(path));
-  const std::span<const std::byte> bytes = shard->mapping_.bytes();
-  if (static_cast<int64_t>(bytes.size()) != length || blocks.size() != NumBlocks(bytes.size())) {
-    return DataLoss(path + " has " + std::to_string(bytes.size()) + " bytes, expected " +
-                    std::to_string(length));
-  }
-  MSA_ASSIGN_OR_RETURN(shard->db_,
-                       OpenImage(std::make_shared<const VerifiedBytes>(bytes, std::move(blocks))));
+  MSA_ASSIGN_OR_RETURN(auto image, ShardImage::Open(path, length, std::move(blocks), cipher));
+  MSA_ASSIGN_OR_RETURN(shard->db_, OpenImage(std::move(image)));
   const Status status = shard->ReadHeader();
   if (!status.ok()) return status.WithContext("lexical shard " + path);
   return shard;

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "msa/bank/passage_set.h"
+#include "msa/bank/shard_image.h"
 #include "msa/bank/sqlite.h"
 #include "msa/base/file.h"
 #include "msa/base/ids.h"
@@ -112,11 +113,10 @@ class LexicalTopK {
 // An open shard. Thread-safe: one search at a time, others wait.
 class LexicalShard {
  public:
-  // Maps `path`, which must not change while the shard is open; unlinking it is harmless. `length`
-  // and `blocks` (BlockChecksums) are the catalog's. kDataLoss if they do not fit the file or the
-  // image is not a shard; blocks are verified as they are read.
+  // As ShardImage::Open; kDataLoss too if the image is not a shard.
   static Result<std::shared_ptr<LexicalShard>> Open(const std::string& path, int64_t length,
-                                                    std::vector<uint64_t> blocks);
+                                                    std::vector<uint64_t> blocks,
+                                                    BankCipher* cipher = nullptr);
 
   int64_t first_passage() const { return first_passage_; }
   int64_t end_passage() const { return first_passage_ + static_cast<int64_t>(lengths_.size()); }
@@ -142,7 +142,6 @@ class LexicalShard {
   Status ReadHeader();
 
   std::string path_;
-  MappedFile mapping_;
   int64_t first_passage_ = 0;
   int64_t passages_ = 0;
   int64_t tokens_ = 0;

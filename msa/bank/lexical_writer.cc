@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "msa/bank/blocks.h"
+#include "msa/bank/shard_image.h"
 
 namespace msa {
 namespace {
@@ -25,15 +26,12 @@ struct EditedShard {
 
 // The shard without `passages`. kDataLoss if it is not what the catalog says, or does not hold them
 // in these words.
-Result<EditedShard> TakeOut(const std::string& path, const Catalog::ShardRow& shard,
+Result<EditedShard> TakeOut(BankCore& core, const Catalog::ShardRow& shard,
                             std::span<const IndexedPassage> passages) {
-  MSA_ASSIGN_OR_RETURN(const MappedFile file, MappedFile::Open(path));
-  const std::span<const std::byte> image = file.bytes();
-  if (static_cast<int64_t>(image.size()) != shard.length_bytes ||
-      shard.blocks.size() != NumBlocks(image.size())) {
-    return DataLoss(path + " has another length than the catalog says");
-  }
-  MSA_RETURN_IF_ERROR(VerifiedBytes(image, shard.blocks).Verify(0, image.size()));
+  MSA_ASSIGN_OR_RETURN(const auto file,
+                       ShardImage::Open(core.layout.File(FileKind::kLexical, shard.file),
+                                        shard.length_bytes, shard.blocks, core.cipher.get()));
+  MSA_ASSIGN_OR_RETURN(const std::vector<std::byte> image, file->ReadAll());
   EditedShard edited;
   MSA_ASSIGN_OR_RETURN(edited.builder, LexicalShardBuilder::Reopen(image));
   for (const IndexedPassage& passage : passages) {
@@ -100,8 +98,14 @@ Status LexicalWriter::WriteShard() {
 
 Status LexicalWriter::WriteImage(const LexicalShardBuilder& builder,
                                  std::span<const std::byte> image) {
+  const BankCore& core = transaction_.core();
+  std::vector<std::byte> sealed;
+  if (core.cipher != nullptr) {
+    MSA_ASSIGN_OR_RETURN(sealed, SealShardImage(image, core.identity.id, *core.cipher));
+    image = sealed;
+  }
   MSA_ASSIGN_OR_RETURN(const FileId id, transaction_.NewFile(FileKind::kLexical));
-  const std::string path = transaction_.core().layout.File(FileKind::kLexical, id);
+  const std::string path = core.layout.File(FileKind::kLexical, id);
   MSA_ASSIGN_OR_RETURN(auto file, transaction_.fs().Open(path, OpenMode::kCreate));
   MSA_RETURN_IF_ERROR(file->Truncate(0));
   MSA_RETURN_IF_ERROR(file->WriteAt(0, image));
@@ -134,6 +138,12 @@ Status LexicalWriter::Drop(const Catalog::ShardRow& shard) {
   MSA_ASSIGN_OR_RETURN(Statement remove,
                        transaction_.catalog().db().Prepare("DELETE FROM shards WHERE file = ?1"));
   MSA_RETURN_IF_ERROR(remove.Bind(shard.file.value).Run());
+  const BankCore& core = transaction_.core();
+  if (core.cipher != nullptr) {
+    const auto number = ReadShardNumber(core.fs, core.layout.File(FileKind::kLexical, shard.file));
+    // Of a damaged one the key is destroyed when something is erased.
+    if (number.ok()) transaction_.DestroyKeyAfterCommit(*number);
+  }
   return transaction_.RemoveAfterCommit(FileKind::kLexical, shard.file);
 }
 
@@ -141,10 +151,13 @@ Status LexicalWriter::Remove(const Catalog::ShardRow& shard,
                              std::span<const IndexedPassage> passages) {
   // Of half a shard, indexing what stays costs no more than taking out what goes.
   if (2 * static_cast<int64_t>(passages.size()) >= shard.passages) return Rebuild(shard);
-  const std::string path = transaction_.core().layout.File(FileKind::kLexical, shard.file);
-  auto edited = TakeOut(path, shard, passages);
-  // Damage in the shard, or an SQLite that tells words apart otherwise than the one that wrote it.
-  if (edited.status().code() == StatusCode::kDataLoss) return Rebuild(shard);
+  auto edited = TakeOut(transaction_.core(), shard, passages);
+  // Damage in the shard, a key that is gone, or an SQLite that tells words apart otherwise than the
+  // one that wrote it.
+  if (edited.status().code() == StatusCode::kDataLoss ||
+      edited.status().code() == StatusCode::kNotFound) {
+    return Rebuild(shard);
+  }
   MSA_RETURN_IF_ERROR(edited.status());
   MSA_RETURN_IF_ERROR(Drop(shard));
   return WriteImage(*edited->builder, edited->image);

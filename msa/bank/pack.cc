@@ -139,6 +139,9 @@ Result<DocumentContent> ReadFrame(const File& file, const FramePlace& place,
                     std::to_string(place.length) + ": checksum " + std::to_string(checksum) +
                     ", expected " + std::to_string(place.checksum));
   }
+  if (place.sealer) {
+    MSA_ASSIGN_OR_RETURN(frame, place.sealer->Open(CipherRole::kFrame, 0, 0, frame));
+  }
   return DecodeFrame(frame, first_passage);
 }
 

@@ -3,11 +3,13 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "msa/bank/bank.h"
+#include "msa/bank/cipher.h"
 #include "msa/bank/layout.h"
 #include "msa/base/file.h"
 #include "msa/base/status.h"
@@ -25,6 +27,7 @@ struct FramePlace {
   int64_t position = 0;
   int64_t length = 0;
   uint64_t checksum = 0;
+  std::optional<Sealer> sealer;  // where the frame is a message
 };
 
 // What a frame holds: DocumentContent without passage ids, which follow from the version.

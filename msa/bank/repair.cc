@@ -52,7 +52,8 @@ class Repair {
 
  private:
   Result<Catalog> OpenForWriting() {
-    return Catalog::Open(layout_.catalog(), Catalog::Access::kWrite, fs_.sqlite_vfs());
+    return Catalog::Open(layout_.catalog(), Catalog::Access::kWrite, fs_.sqlite_vfs(),
+                         core_->cipher.get());
   }
 
   // --- what is wrong; changes nothing but the catalog's indexes ---
@@ -82,7 +83,7 @@ class Repair {
     MSA_ASSIGN_OR_RETURN(state_, catalog.ReadState());
     report_.revision = RevisionId{state_.head.revision};
     MSA_ASSIGN_OR_RETURN(const VerifiedChain chain, VerifyChain(catalog, state_.head));
-    MSA_RETURN_IF_ERROR(VerifyRows(catalog, state_, core_->identity.id, chain));
+    MSA_RETURN_IF_ERROR(VerifyRows(catalog, state_, core_->lookup_secret(), chain));
     InspectHead(chain);
     return OkStatus();
   }
@@ -213,7 +214,7 @@ class Repair {
   Status DropTexts() {
     MSA_ASSIGN_OR_RETURN(Statement drop,
                          transaction_->catalog().db().Prepare(
-                             "UPDATE versions SET flags = flags | ?2, file = 0, position = 0,"
+                             "UPDATE main.versions SET flags = flags | ?2, file = 0, position = 0,"
                              " length = 0, checksum = 0 WHERE id = ?1"));
     for (const VersionRow& text : damage_.texts) {
       MSA_RETURN_IF_ERROR(drop.Bind(text.info.version.value, kTextNotKept).Run());

@@ -9,6 +9,7 @@
 #include "msa/bank/certificate.h"
 #include "msa/bank/copy.h"
 #include "msa/bank/erasure.h"
+#include "msa/bank/key_recovery.h"
 #include "msa/bank/revision_writer.h"
 
 namespace msa {
@@ -145,10 +146,13 @@ class Restore {
     const auto audit = AuditBank(*core, nullptr);
     MSA_RETURN_IF_ERROR(audit.status().WithContext("the backup is damaged"));
     MSA_ASSIGN_OR_RETURN(auto transaction, WriteTransaction::Start(core));
-    MSA_ASSIGN_OR_RETURN(const auto documents, FindErased(transaction->catalog(), erasures));
+    MSA_ASSIGN_OR_RETURN(auto documents, FindErased(transaction->catalog(), erasures));
     if (options_.readmit) {
       MSA_RETURN_IF_ERROR(NameReadmitted(transaction->catalog(), documents));
     } else {
+      // The keyring tells too, which no choice brings back.
+      MSA_ASSIGN_OR_RETURN(const auto destroyed, FindDestroyed(*transaction));
+      documents.insert(destroyed.begin(), destroyed.end());
       MSA_RETURN_IF_ERROR(Erase(*transaction, documents));
       MSA_RETURN_IF_ERROR(Remember(*transaction, erasures));
     }
@@ -170,7 +174,7 @@ class Restore {
     // Also what the bank was erasing when it was backed up.
     MSA_ASSIGN_OR_RETURN(const EraseReport erased, erasure.Proceed());
     report_.erased = erased.numbers;
-    if (erased.waits_for.empty()) return OkStatus();
+    if (erased.waits_for.empty()) return CatchUpWithKeyring(transaction, erasure);
     return Unavailable(folder_ + ": erasing waits for " + erased.waits_for);
   }
 

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <optional>
 #include <utility>
 
 #include "msa/bank/compaction_due.h"
@@ -45,12 +46,17 @@ Status RevisionWriter::Begin() {
 
 Status RevisionWriter::Insert(int64_t parent, int64_t run_begin, RevisionKind kind,
                               std::string_view message) {
-  MSA_ASSIGN_OR_RETURN(
-      Statement insert,
-      transaction_.catalog().db().Prepare("INSERT INTO revisions VALUES(?1, nullif(?2, 0), ?3, ?4,"
-                                          " ?5, ?6, ?7, ?8, ?9, ?10, ?11)"));
+  const BankCipher* cipher = transaction_.core().cipher.get();
+  std::optional<Sealer> sealer;
+  if (cipher != nullptr) sealer = cipher->OfRevision(id_);
+  MSA_ASSIGN_OR_RETURN(Statement insert,
+                       transaction_.catalog().db().Prepare(
+                           "INSERT INTO main.revisions VALUES(?1, nullif(?2, 0), ?3, ?4,"
+                           " ?5, ?6, ?7, ?8, ?9, ?10, ?11)"));
   MSA_RETURN_IF_ERROR(insert
-                          .Bind(id_, parent, run_begin, unix_ms_, author_, message,
+                          .Bind(id_, parent, run_begin, unix_ms_,
+                                SealedValue(sealer, SealedColumn::kAuthor, author_),
+                                SealedValue(sealer, SealedColumn::kMessage, message),
                                 static_cast<int64_t>(kind), totals_.documents, totals_.passages,
                                 totals_.tokens, totals_.text_bytes)
                           .Run());
@@ -58,8 +64,10 @@ Status RevisionWriter::Insert(int64_t parent, int64_t run_begin, RevisionKind ki
   MSA_RETURN_IF_ERROR(kind == RevisionKind::kWrite ? NoteChange(catalog, changed_bytes_)
                                                    : NoteLargeChange(catalog));
   transaction_.state().head.revision = id_;
-  const Digest commitment = kind == RevisionKind::kRevert ? CommitToRevert(author_, message, parent)
-                                                          : CommitToRevision(author_, message);
+  const RandomNumber salt = cipher == nullptr ? RandomNumber{} : cipher->RevisionSalt(id_);
+  const Digest commitment = kind == RevisionKind::kRevert
+                                ? CommitToRevert(salt, author_, message, parent)
+                                : CommitToRevision(salt, author_, message);
   MSA_RETURN_IF_ERROR(transaction_.AppendChain(ChainOperation::kRevision, id_, unix_ms_,
                                                RandomNumber{}, commitment));
   id_ = 0;

@@ -88,7 +88,7 @@ Result<std::shared_ptr<const BankSnapshot::Visible>> BankSnapshot::Matching(
     core_->catalog->SetPath(&path_);
     core_->catalog->SetToday(path_.last() == today_.last() ? nullptr : &today_);
     MSA_ASSIGN_OR_RETURN(visible->versions,
-                         core_->catalog->VisibleVersions(filter, core_->identity.id));
+                         core_->catalog->VisibleVersions(filter, core_->lookup_secret()));
   }
   int64_t end = 0;
   for (const VersionSpan& span : visible->versions) {
@@ -182,7 +182,7 @@ Result<DocumentInfo> BankSnapshot::FindDocument(std::string_view name) const {
     MSA_ASSIGN_OR_RETURN(auto version, catalog.FindVisible(DocId{*number}));
     if (version) return version->info;
   }
-  MSA_ASSIGN_OR_RETURN(const auto document, catalog.FindDocument(name, core_->identity.id));
+  MSA_ASSIGN_OR_RETURN(const auto document, catalog.FindDocument(name, core_->lookup_secret()));
   if (document) {
     MSA_ASSIGN_OR_RETURN(auto version, catalog.FindVisible(*document));
     if (version) return version->info;
@@ -271,7 +271,7 @@ Result<std::vector<std::shared_ptr<LexicalShard>>> BankSnapshot::OpenShards() co
     std::vector<std::shared_ptr<LexicalShard>> shards;
     Status status;
     for (const Catalog::ShardRow& row : rows) {
-      auto shard = core_->shards.Open(row);
+      auto shard = core_->shards.Open(row, core_->cipher.get());
       status = shard.status();
       if (!shard.ok()) break;
       shards.push_back(*std::move(shard));

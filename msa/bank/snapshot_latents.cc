@@ -35,8 +35,8 @@ struct CopiedKeys {
 // Gathers the visible passages of the places in one file into one run.
 class KeyRunBuilder {
  public:
-  KeyRunBuilder(const LatentRowSizes& sizes, const PassageSet& visible)
-      : sizes_(sizes), visible_(visible) {}
+  KeyRunBuilder(const LatentLayout& layout, const PassageSet& visible)
+      : layout_(layout), sizes_(layout), plain_sizes_(Unsealed(layout)), visible_(visible) {}
 
   // `first_passage_of_version` turns a place's indices into ids.
   void Add(const LatentPlace& place, int64_t first_passage_of_version) {
@@ -49,9 +49,10 @@ class KeyRunBuilder {
         run_.chunk_begin.push_back(num_rows_);
         if (pieces_.empty() || pieces_.back().place != &place ||
             pieces_.back().row + pieces_.back().count != row) {
-          pieces_.push_back({&place, row, 0});
+          pieces_.push_back({&place, row, 0, i, 0});
         }
         pieces_.back().count += chunks;
+        ++pieces_.back().num_passages;
         num_rows_ += chunks;
       }
       row += chunks;
@@ -71,7 +72,7 @@ class KeyRunBuilder {
       contiguous = contiguous && piece.place->position + piece.row == next;
       next += piece.count;
     }
-    if (contiguous) {
+    if (contiguous && !layout_.is_sealed) {
       MSA_ASSIGN_OR_RETURN(const LatentRows rows, segment->ReadRows(first, num_rows_, false));
       run_.keys = rows.keys.data();
       SetScales(rows.key_scales.data());
@@ -106,19 +107,28 @@ class KeyRunBuilder {
     const LatentPlace* place;
     int64_t row;
     int64_t count;
+    int64_t first_passage;  // index in the place
+    int64_t num_passages;
   };
 
   void SetScales(const void* scales) {
-    run_.scales = sizes_.key_scale > 0 ? static_cast<const float*>(scales) : nullptr;
+    run_.scales = plain_sizes_.key_scale > 0 ? static_cast<const float*>(scales) : nullptr;
   }
 
   template <class ReadPiece>
   Result<KeyRun> Copy(ReadPiece read, std::vector<std::shared_ptr<const void>>* owners) {
-    auto copy = std::make_shared<CopiedKeys>(num_rows_ * sizes_.key, num_rows_ * sizes_.key_scale);
+    auto copy = std::make_shared<CopiedKeys>(num_rows_ * plain_sizes_.key,
+                                             num_rows_ * plain_sizes_.key_scale);
     std::byte* keys = copy->keys.data();
     std::byte* scales = copy->scales.data();
     for (const Piece& piece : pieces_) {
-      MSA_ASSIGN_OR_RETURN(const LatentRows rows, read(piece));
+      MSA_ASSIGN_OR_RETURN(LatentRows rows, read(piece));
+      LatentBlock opened;
+      if (layout_.is_sealed) {
+        MSA_ASSIGN_OR_RETURN(opened, OpenRows(*piece.place, layout_, piece.first_passage,
+                                              piece.num_passages, rows, false));
+        rows = {opened.keys, std::as_bytes(std::span(opened.key_scales)), {}, {}};
+      }
       keys = std::copy(rows.keys.begin(), rows.keys.end(), keys);
       scales = std::copy(rows.key_scales.begin(), rows.key_scales.end(), scales);
     }
@@ -128,7 +138,9 @@ class KeyRunBuilder {
     return std::move(run_);
   }
 
-  const LatentRowSizes& sizes_;
+  const LatentLayout layout_;
+  const LatentRowSizes sizes_;  // of stored rows
+  const LatentRowSizes plain_sizes_;
   const PassageSet& visible_;
   KeyRun run_;
   std::vector<Piece> pieces_;
@@ -206,14 +218,13 @@ Result<BankSnapshot::LoadedKeys> BankSnapshot::LoadKeys(EncodingId encoding) con
     MSA_ASSIGN_OR_RETURN(files, core_->catalog->Files());
   }
   core_->segments.Prune(files);
-  const LatentRowSizes sizes(info.layout);
   std::vector<std::pair<FileId, KeyRunBuilder>> builders;
   for (const LatentPlace& place : places) {
     const VersionSpan* version = visible->Find(place.version);
     if (version == nullptr) continue;
     auto builder = std::ranges::find(builders, place.file, &decltype(builders)::value_type::first);
     if (builder == builders.end()) {
-      builders.emplace_back(place.file, KeyRunBuilder(sizes, visible->passages));
+      builders.emplace_back(place.file, KeyRunBuilder(info.layout, visible->passages));
       builder = builders.end() - 1;
     }
     builder->second.Add(place, version->first_passage);

@@ -20,6 +20,12 @@ namespace msa {
 // file.
 Status SqliteStatus(int code, std::string_view what);
 
+// Bytes that are bound as text or as a blob, whichever they turn out to be.
+struct BoundValue {
+  std::string bytes;
+  bool is_blob = false;
+};
+
 // One prepared statement. Not thread-safe. Must not outlive its Database.
 class Statement {
  public:
@@ -61,6 +67,9 @@ class Statement {
   void BindOne(int index, int64_t value);
   void BindOne(int index, std::string_view value);
   void BindOne(int index, std::span<const std::byte> value);
+  void BindOne(int index, const BoundValue& value) {
+    BindAt(static_cast<size_t>(index), value.bytes, value.is_blob);
+  }
   void Keep(int code) {
     if (bind_code_ == SQLITE_OK) bind_code_ = code;
   }

@@ -7,7 +7,6 @@
 #include <vector>
 
 #include "msa/bank/audit.h"
-#include "msa/bank/blocks.h"
 #include "msa/bank/image_vfs.h"
 #include "msa/bank/pack.h"
 #include "msa/bank/passage_set.h"
@@ -137,9 +136,9 @@ Status CheckPostings(BankCore& core, Catalog& catalog) {
   MSA_ASSIGN_OR_RETURN(const auto shards, catalog.Shards());
   for (const Catalog::ShardRow& shard : shards) {
     const std::string path = core.layout.File(FileKind::kLexical, shard.file);
-    MSA_ASSIGN_OR_RETURN(const MappedFile file, MappedFile::Open(path));
-    MSA_ASSIGN_OR_RETURN(const Database db, OpenImage(std::make_shared<const VerifiedBytes>(
-                                                file.bytes(), shard.blocks)));
+    MSA_ASSIGN_OR_RETURN(
+        auto image, ShardImage::Open(path, shard.length_bytes, shard.blocks, core.cipher.get()));
+    MSA_ASSIGN_OR_RETURN(const Database db, OpenImage(std::move(image)));
     MSA_RETURN_IF_ERROR(
         db.Execute("PRAGMA temp_store=MEMORY;"
                    "CREATE VIRTUAL TABLE temp.postings USING fts5vocab(main, t, instance)"));

@@ -1,5 +1,7 @@
 #include "msa/bank/write_transaction.h"
 
+#include <utility>
+
 #include "msa/bank/committed_files.h"
 #include "msa/bank/pending_erasure.h"
 #include "msa/base/check.h"
@@ -13,8 +15,14 @@ Result<std::unique_ptr<WriteTransaction>> WriteTransaction::Start(std::shared_pt
   if (!self->lock_.held()) {
     MSA_ASSIGN_OR_RETURN(self->lock_, LockRecord::AcquireWriter(layout.lock()));
   }
-  MSA_ASSIGN_OR_RETURN(self->catalog_, Catalog::Open(layout.catalog(), Catalog::Access::kWrite,
-                                                     self->fs().sqlite_vfs()));
+  if (BankCipher* cipher = self->core_->cipher.get()) {
+    MSA_ASSIGN_OR_RETURN(self->keyring_lock_,
+                         LockRecord::AcquireWriter(cipher->keyring().path() + ".lock"));
+    cipher->Forget();  // another writer may have used what was free when it was read
+  }
+  MSA_ASSIGN_OR_RETURN(self->catalog_,
+                       Catalog::Open(layout.catalog(), Catalog::Access::kWrite,
+                                     self->fs().sqlite_vfs(), self->core_->cipher.get()));
   MSA_ASSIGN_OR_RETURN(self->state_, self->catalog_.ReadState());
   MSA_RETURN_IF_ERROR(self->Recover());
   MSA_ASSIGN_OR_RETURN(self->insert_chain_, self->catalog_.db().Prepare(
@@ -57,6 +65,7 @@ Status WriteTransaction::RollBack() {
   if (!is_open_) return OkStatus();
   is_open_ = false;
   files_to_remove_.clear();
+  keys_to_destroy_.clear();
   folders_to_sync_.clear();
   core_->files.Clear();
   core_->segments.Clear();
@@ -101,6 +110,8 @@ Status WriteTransaction::MakeDurable() {
     MSA_RETURN_IF_ERROR(fs().SyncDirectory(folder));
   }
   folders_to_sync_.clear();
+  // The keys of what this commit brings: without them it would hold nothing.
+  if (core_->cipher != nullptr) MSA_RETURN_IF_ERROR(core_->cipher->keyring().Sync());
   ++state_.head.commit_number;
   MSA_RETURN_IF_ERROR(WriteState());
   MSA_RETURN_IF_ERROR(catalog_.db().Execute("COMMIT"));
@@ -113,7 +124,18 @@ Status WriteTransaction::MakeDurable() {
     if (overwrites_) MSA_RETURN_IF_ERROR(status);
   }
   files_to_remove_.clear();
-  return OkStatus();
+  const Status status = DestroyKeys();
+  return overwrites_ ? status : OkStatus();
+}
+
+Status WriteTransaction::DestroyKeys() {
+  const std::vector<RandomNumber> keys = std::exchange(keys_to_destroy_, {});
+  if (keys.empty()) return OkStatus();
+  Keyring& keyring = core_->cipher->keyring();
+  for (const RandomNumber& key : keys) {
+    MSA_RETURN_IF_ERROR(keyring.Destroy(Keyring::Kind::kShard, key));
+  }
+  return keyring.Sync();
 }
 
 Status WriteTransaction::AppendChain(ChainOperation operation, int64_t revision, int64_t unix_ms,

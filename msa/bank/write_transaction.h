@@ -57,6 +57,8 @@ class WriteTransaction {
   Result<FileId> NewFile(FileKind kind, EncodingId encoding = {});
   Status SetFile(FileId id, int64_t length, uint64_t checksum = 0,
                  std::span<const std::byte> blocks = {});
+  // Of a shard that this transaction drops; readers may open it until then.
+  void DestroyKeyAfterCommit(const RandomNumber& shard) { keys_to_destroy_.push_back(shard); }
   // Deletes the row; the file goes after the commit, so that no reader misses it before.
   Status RemoveAfterCommit(FileKind kind, FileId id);
 
@@ -66,9 +68,11 @@ class WriteTransaction {
   Status RemoveFile(const std::string& path);
   Status WriteState();
   Status MakeDurable();
+  Status DestroyKeys();
 
   const std::shared_ptr<BankCore> core_;
   LockRecord lock_;
+  LockRecord keyring_lock_;  // held where there is a cipher: copies of a bank share the keyring
   Catalog catalog_;
   std::unique_ptr<File> head_file_;
   Statement insert_chain_;
@@ -79,6 +83,7 @@ class WriteTransaction {
   std::set<std::string> folders_to_sync_;
   std::vector<std::string> new_files_;
   std::vector<std::string> files_to_remove_;
+  std::vector<RandomNumber> keys_to_destroy_;  // of shards
 };
 
 }  // namespace msa

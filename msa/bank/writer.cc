@@ -4,6 +4,7 @@
 #include <set>
 
 #include "msa/bank/bytes.h"
+#include "msa/bank/key_recovery.h"
 #include "msa/bank/latent_catalog.h"
 #include "msa/bank/latent_reuse.h"
 #include "msa/bank/migration.h"
@@ -48,6 +49,7 @@ Result<std::unique_ptr<BankWriter>> Writer::Start(std::shared_ptr<BankCore> core
   std::unique_ptr<Writer> writer(new Writer(std::move(transaction), std::move(options), tuning));
   // What a crash or a reader has kept from its end; if it has to wait still, we need not.
   MSA_ASSIGN_OR_RETURN(writer->resumed_, writer->erasure_.Proceed());
+  MSA_RETURN_IF_ERROR(CatchUpWithKeyring(*writer->transaction_, writer->erasure_));
   MSA_ASSIGN_OR_RETURN(writer->documents_,
                        DocumentWriter::Create(*writer->transaction_, writer->revision_, readmit));
   return std::unique_ptr<BankWriter>(std::move(writer));
@@ -169,14 +171,14 @@ Result<std::string> Writer::Certify(const std::string& key_path,
 
 Result<std::vector<DocId>> Writer::FindToErase(const EraseRequest& request) {
   Catalog& catalog = transaction_->catalog();
-  const BankId& bank = transaction_->core().identity.id;
+  const BankId& secret = transaction_->core().lookup_secret();
   std::set<DocId> found;
   for (const std::string& name : request.documents) {
-    MSA_ASSIGN_OR_RETURN(const DocId document, catalog.FindEver(name, bank));
+    MSA_ASSIGN_OR_RETURN(const DocId document, catalog.FindEver(name, secret));
     found.insert(document);
   }
   if (!request.where.empty()) {
-    MSA_ASSIGN_OR_RETURN(const auto matching, catalog.FindEver(request.where, bank));
+    MSA_ASSIGN_OR_RETURN(const auto matching, catalog.FindEver(request.where, secret));
     found.insert(matching.begin(), matching.end());
   }
   return std::vector<DocId>(found.begin(), found.end());
