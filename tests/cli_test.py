@@ -424,6 +424,48 @@ def test_bad_days_end_with_what_to_do(command, history, tmp_path):
 # --- search ---
 
 
+def test_an_encrypted_bank_keeps_nothing_in_plain(command, files, tmp_path):
+    bank, keyrings, master = tmp_path / "bank", tmp_path / "keys", tmp_path / "master.key"
+    keys = ("--keyrings", keyrings, "--master-key", master)
+    writing = ("--author", "zoe-author", "--message", "first-message")
+    command("add", bank, files, "--encrypt", "--no-encode", *writing, *keys, status=PARTLY)
+    assert command.json("encode", bank, *keys)[0]["unencoded_passages"] == 0
+    assert [path.name for path in keyrings.iterdir() if path.suffix == ".keys"]
+    assert master.stat().st_mode & 0o077 == 0
+
+    assert command.json("info", bank, *keys)[0]["encrypted"]
+    (found,) = command.json("search", bank, "When was the lighthouse of Corvo built?", "-k", "1", *keys)
+    assert LIGHTHOUSE.strip() in found["results"][0]["text"]
+    assert command.json("show", bank, "heron.txt", *keys)[0]["text"] == HERON
+    assert command.json("list", bank, "--where", "town=Lund", *keys)[0]["title"] == "Bakery"
+    assert command.json("log", bank, *keys)[-1]["author"] == "zoe-author"
+    command("audit", bank, *keys)
+    secrets = [b"heron", b"Corvo", b"lighthouse", b"Bakery", b"Lund", b"row-one", b"zoe-author", b"first-message"]
+    folder = b"".join(path.read_bytes() for path in bank.rglob("*") if path.is_file())
+    assert [secret for secret in secrets if secret in folder] == []
+
+    refused = command("list", bank, "--keyrings", tmp_path / "none", "--master-key", master, status=FAILED)
+    assert "MSA_KEYRINGS" in refused.stderr
+    refused = command("list", bank, "--keyrings", keyrings, "--master-key", tmp_path / "none", status=FAILED)
+    assert "MSA_MASTER_KEY_FILE" in refused.stderr
+
+    backup, restored = tmp_path / "backup", tmp_path / "restored"
+    command("backup", bank, backup, *keys)
+    command("erase", bank, "lighthouse.md", *keys)
+    command("restore", backup, restored, *keys)
+    assert "lighthouse.md" not in command("list", restored, *keys).stdout
+    assert "heron.txt" in command("list", restored, *keys).stdout
+    command("audit", restored, *keys)
+
+    plain = tmp_path / "plain"
+    command("add", plain, files / "heron.txt", "--no-encode")
+    assert not command.json("info", plain)[0]["encrypted"]
+    folder = b"".join(path.read_bytes() for path in plain.rglob("*") if path.is_file())
+    assert b"heron" in folder
+    refused = command("add", plain, files / "heron.txt", "--encrypt", *keys, status=FAILED)
+    assert "not encrypted" in refused.stderr
+
+
 def test_search_finds_text_of_every_kind(command, bank):
     expected = {
         "heron": "heron.txt", "Corvo": "lighthouse.md", "Pico": "volcano.html", "Gilberto": "ferry.pdf",

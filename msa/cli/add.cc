@@ -44,6 +44,7 @@ void DeclareAdd(CLI::App& app, int* exit_status) {
   command->add_flag("--no-encode", options->no_encode,
                     "Store text and lexical index only; `msa encode` does the rest");
   options->AddReadmit(*command);
+  options->AddEncrypt(*command);
   options->AddWriting(*command);
   options->AddOutput(*command);
   options->AddModel(*command);

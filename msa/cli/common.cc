@@ -2,6 +2,7 @@
 
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <iostream>
 #include <nlohmann/json.hpp>
 
@@ -115,6 +116,15 @@ void CommonOptions::AddReadmit(CLI::App& command) {
   command.add_flag("--readmit", engine.readmit, "Take documents that were erased before");
 }
 
+void CommonOptions::AddEncrypt(CLI::App& command) {
+  command
+      .add_flag(
+          "--encrypt", engine.encrypt,
+          "Encrypt a new bank. Its keyring and the master key lie outside of it; without them "
+          "nobody can read it")
+      ->group("New bank");
+}
+
 void CommonOptions::AddWriting(CLI::App& command) {
   command
       .add_option("--author", engine.author,
@@ -162,6 +172,30 @@ void AddSigningKey(CLI::App& command, std::string* key) {
   command.add_option("--key", *key,
                      "Signing key, made if absent (default: $MSA_SIGNING_KEY, or "
                      "~/.config/msa/signing.key)");
+}
+
+void AddCipherKeys(CLI::App& app) {
+  // Banks look for keys where the environment says; for one command, the options say it.
+  const auto set = [](const char* variable) {
+    return [variable](const std::string& value) { ::setenv(variable, value.c_str(), 1); };
+  };
+  app.add_option_function<std::string>(
+         "--master-key",
+         [file = set("MSA_MASTER_KEY_FILE"), key = set("MSA_MASTER_KEY")](const std::string& path) {
+           file(path);
+           key("");  // which would come first
+         },
+         "File of the master key, made with the first encrypted bank (default: $MSA_MASTER_KEY, 64 "
+         "hex digits, or $MSA_MASTER_KEY_FILE, or ~/.config/msa/master.key)")
+      ->type_name("FILE")
+      ->group("Encrypted banks");
+  app.add_option_function<std::string>(
+         "--keyrings", set("MSA_KEYRINGS"),
+         "Folder of keyrings, a file a bank (default: $MSA_KEYRINGS, or "
+         "~/.local/share/msa/keyrings)")
+      ->type_name("FOLDER")
+      ->group("Encrypted banks");
+  app.fallthrough();
 }
 
 int Finish(const Status& status, bool json) {

@@ -42,6 +42,7 @@ struct CommonOptions {
                                        "equals");
   void AddAt(CLI::App& command);
   void AddReadmit(CLI::App& command);
+  void AddEncrypt(CLI::App& command);  // of commands that make banks
   void AddWriting(CLI::App& command);  // who writes a revision, and why
 
   // Engine options with what the flags say; the interrupt flag is wired in.
@@ -66,6 +67,9 @@ int ReportError(const Status& status, bool json);
 inline constexpr int64_t kMaxCertificateBytes = int64_t{64} << 20;
 // --key of the commands that sign.
 void AddSigningKey(CLI::App& command, std::string* key);
+
+// --master-key and --keyrings, before or after any subcommand.
+void AddCipherKeys(CLI::App& app);
 
 // The exit status of a command that ended so, once an error is reported.
 int Finish(const Status& status, bool json);

@@ -30,6 +30,7 @@ Result<Json> Gather(const Bank& bank, const Snapshot& snapshot) {
   MSA_ASSIGN_OR_RETURN(const auto encodings, snapshot.Encodings());
   Json json = {{"bank", bank.path()},
                {"read_only", bank.read_only()},
+               {"encrypted", bank.options().encrypt},
                {"revision", snapshot.revision().value},
                {"revisions", stats.revisions},
                {"documents", stats.documents},
@@ -67,6 +68,7 @@ void Print(const Json& info) {
               info["bank"].get<std::string>().c_str(), info["revision"].dump().c_str(),
               info["documents"].dump().c_str(), info["passages"].dump().c_str(),
               info["tokens"].dump().c_str(), Bytes(info["text_bytes"]).c_str());
+  if (info["encrypted"]) std::printf("  encrypted; keys in its keyring, outside of the bank\n");
   for (const auto& [kind, bytes] : info["disk_bytes"].items()) {
     std::printf("  %-9s %s\n", kind.c_str(), Bytes(bytes).c_str());
   }

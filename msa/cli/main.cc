@@ -14,6 +14,7 @@ int main(int argc, char** argv) {
       "Exit status: 0 done, 1 failed, 2 wrong usage, 3 done in part (a file failed, or no answer "
       "was found),\n"
       "130 interrupted. `msa COMMAND --help` describes a command.");
+  AddCipherKeys(app);
   int exit_status = kDone;
   DeclareAdd(app, &exit_status);
   DeclareSync(app, &exit_status);

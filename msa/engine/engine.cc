@@ -66,10 +66,16 @@ Result<std::unique_ptr<Engine>> Engine::OpenOrCreate(const std::string& bank_pat
   auto bank = Bank::Open(bank_path);
   if (!bank.ok() && bank.status().code() == StatusCode::kNotFound) {
     MSA_ASSIGN_OR_RETURN(const int64_t chunk_tokens, ChooseChunkTokens(options));
-    bank = Bank::Create(
-        bank_path, {.passage_tokens = options.memory.passage_tokens, .chunk_tokens = chunk_tokens});
+    bank = Bank::Create(bank_path, {.passage_tokens = options.memory.passage_tokens,
+                                    .chunk_tokens = chunk_tokens,
+                                    .encrypt = options.encrypt});
   }
   if (!bank.ok()) return bank.status();
+  if (options.encrypt && !(*bank)->options().encrypt) {
+    return FailedPrecondition(bank_path +
+                              " is there and not encrypted; export its documents and add them to a "
+                              "new bank that is");
+  }
   return std::unique_ptr<Engine>(new Engine(std::move(bank).value(), std::move(options)));
 }
 

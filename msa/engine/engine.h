@@ -36,6 +36,7 @@ struct EngineOptions {
   std::string author;    // of revisions; empty: the name of the user who runs the program
   std::string message;   // of revisions; empty: what was done, in a word
   bool readmit = false;  // documents that were erased may be added again
+  bool encrypt = false;  // a bank that is made is encrypted (BankOptions::encrypt)
   ProgressMode progress = ProgressMode::kAuto;
   const std::atomic<bool>* cancelled = nullptr;  // polled; set by Ctrl-C
 };
