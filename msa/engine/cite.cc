@@ -240,6 +240,16 @@ double SupportFinder::QuestionHeld(std::span<const std::string> terms) const {
   return held;
 }
 
+std::span<const SupportFinder::Span> SupportFinder::Narrowed(std::span<const Span> stretch) const {
+  const auto says_all = std::ranges::find_if(stretch, [&](const Span& sentence) {
+    return sentence.holds_answer &&
+           std::ranges::all_of(question_terms_, [&](const std::string& term) {
+             return Holds(sentence.terms, term);
+           });
+  });
+  return says_all == stretch.end() ? stretch : std::span(&*says_all, 1);
+}
+
 double SupportFinder::ExcerptScore(const Source& source, std::span<const Span> stretch) const {
   std::vector<std::string> terms = source.title_terms;
   double in_one_sentence = 0;
@@ -266,7 +276,8 @@ std::vector<Support> SupportFinder::Excerpts(int64_t count, int64_t sentences) c
     const Source& source = sources_[p];
     for (size_t first = 0; first < source.sentences.size(); ++first) {
       const size_t last = std::min(first + static_cast<size_t>(sentences), source.sentences.size());
-      const std::span<const Span> stretch(&source.sentences[first], last - first);
+      const std::span<const Span> stretch =
+          Narrowed(std::span(&source.sentences[first], last - first));
       if (std::ranges::any_of(stretch, &Span::is_leader)) continue;
       const int64_t begin = stretch.front().begin;
       const int64_t end = stretch.back().end;

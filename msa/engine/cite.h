@@ -67,6 +67,9 @@ class SupportFinder {
   double Weight(const std::string& term) const;
   // The weight of the question's terms that are among `terms`, sorted.
   double QuestionHeld(std::span<const std::string> terms) const;
+  // The one sentence that holds every word of the question and may hold the answer, if there is
+  // one: beside "The code of B is 2." a small model answers with it what was asked of A. Else all.
+  std::span<const Span> Narrowed(std::span<const Span> stretch) const;
   double ExcerptScore(const Source& source, std::span<const Span> stretch) const;
   double Coverage(std::span<const std::string> terms, const Source& source, const Span& span) const;
 

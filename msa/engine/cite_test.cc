@@ -144,6 +144,15 @@ TEST(SupportFinder, ExcerptsPreferOneSentenceToScatteredWords) {
               testing::HasSubstr("Oslo"));
 }
 
+TEST(SupportFinder, ASentenceThatHoldsTheWholeQuestionIsReadAlone) {
+  constexpr std::string_view kText =
+      "The access code of Belkor is 11683. The access code of Fekai is 98729. Some text follows.";
+  EXPECT_EQ(BestExcerpt("What is the access code of Fekai?", kText, 3),
+            "The access code of Fekai is 98729.");
+  EXPECT_THAT(BestExcerpt("What is the access code of the tall Fekai?", kText, 3),
+              testing::HasSubstr("Some text follows."));
+}
+
 TEST(SupportFinder, ANameWithANumberHoldsTheName) {
   EXPECT_EQ(
       BestExcerpt("Where was the first DebConf?",
@@ -158,7 +167,7 @@ TEST(SupportFinder, ANameWithANumberHoldsTheName) {
 
 TEST(SupportFinder, ExcerptsStopAtThePassagesEnd) {
   const std::vector<SourcePassage> sources = Sources();
-  const auto excerpts = SupportFinder("Who founded Debian?", sources).Excerpts(1, 100);
+  const auto excerpts = SupportFinder("Which person founded Debian?", sources).Excerpts(1, 100);
   ASSERT_EQ(excerpts.size(), 1u);
   EXPECT_EQ(excerpts[0].end, static_cast<int64_t>(kHistory.size()));
 }
