@@ -1,6 +1,5 @@
 // The part of an audit that recomputes rows from the chain.
 #include <algorithm>
-#include <cstdlib>
 #include <map>
 #include <set>
 
@@ -13,9 +12,13 @@ namespace msa {
 namespace {
 
 // Banks of the first programs read the clock once for a row and once for its entry.
-constexpr int64_t kClockMilliseconds = 60000;
+constexpr uint64_t kClockMilliseconds = 60000;
 
-bool SameTime(int64_t a, int64_t b) { return std::llabs(a - b) <= kClockMilliseconds; }
+bool SameTime(int64_t a, int64_t b) {
+  // Unsigned: a damaged row may hold any number.
+  const auto [first, last] = std::minmax(a, b);
+  return static_cast<uint64_t>(last) - static_cast<uint64_t>(first) <= kClockMilliseconds;
+}
 
 template <size_t kBytes>
 bool CopyBlob(std::span<const std::byte> blob, std::array<std::byte, kBytes>* out) {
