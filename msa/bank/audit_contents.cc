@@ -85,8 +85,9 @@ class ContentVerifier {
             "  LEFT JOIN files f ON f.id = p.file AND f.encoding = p.encoding"
             "  WHERE v.id IS NULL OR f.id IS NULL OR p.first_passage < 0"
             "  OR p.first_passage + p.num_passages > v.num_passages),"
-            " (SELECT count(*) FROM files WHERE (kind IN (2, 3)) != (encoding IN"
-            "  (SELECT id FROM encodings)) OR (kind = 4) != (id IN (SELECT file FROM shards)))"));
+            " (SELECT count(*) FROM files WHERE (kind IN (2, 3)) != ifnull(encoding IN"
+            "  (SELECT id FROM encodings), 0) OR (kind = 4) != (id IN (SELECT file FROM "
+            "shards)))"));
     MSA_RETURN_IF_ERROR(counts.Step().status());
     if (counts.Int(0) != 0) return DataLoss("catalog: versions without a pack");
     if (counts.Int(1) != 0) return DataLoss("catalog: latents of passages that are not there");
@@ -132,6 +133,12 @@ class ContentVerifier {
     return walk.Finish();
   }
 
+  Result<LatentLayout> LayoutOf(const Catalog::FileRow& row) const {
+    const auto encoding = encodings_.find(row.encoding);
+    if (encoding == encodings_.end()) return DataLoss("it belongs to no encoding");
+    return encoding->second.layout;
+  }
+
   // Ascending by where they lie.
   Result<std::vector<LatentPlace>> PlacesIn(const Catalog::FileRow& row) {
     MSA_ASSIGN_OR_RETURN(auto places, ReadPlacesInFile(catalog_, row.encoding, row.id));
@@ -150,7 +157,8 @@ class ContentVerifier {
     MSA_ASSIGN_OR_RETURN(const auto file,
                          core_.fs.Open(core_.layout.File(row.kind, row.id), OpenMode::kRead));
     MSA_RETURN_IF_ERROR(CheckFileHeader(*file, row.kind, core_.identity.id, row.id));
-    const LatentRowSizes sizes(encodings_.at(row.encoding).layout);
+    MSA_ASSIGN_OR_RETURN(const LatentLayout layout, LayoutOf(row));
+    const LatentRowSizes sizes(layout);
     MSA_ASSIGN_OR_RETURN(const auto places, PlacesIn(row));
     RunWalk walk(*file, row.length);
     for (const LatentPlace& place : places) {
@@ -164,9 +172,9 @@ class ContentVerifier {
 
   // Every row of a segment belongs to a passage.
   Status VerifySegment(const Catalog::FileRow& row) {
+    MSA_ASSIGN_OR_RETURN(const LatentLayout layout, LayoutOf(row));
     MSA_ASSIGN_OR_RETURN(const auto segment,
-                         CheckSegmentFile(core_.layout.File(row.kind, row.id),
-                                          encodings_.at(row.encoding).layout, row));
+                         CheckSegmentFile(core_.layout.File(row.kind, row.id), layout, row));
     MSA_ASSIGN_OR_RETURN(const auto places, PlacesIn(row));
     int64_t next = 0;
     for (const LatentPlace& place : places) {

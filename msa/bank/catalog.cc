@@ -1,13 +1,13 @@
 #include "msa/bank/catalog.h"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
 #include "msa/bank/blocks.h"
 #include "msa/bank/bytes.h"
 #include "msa/bank/schema.h"
 #include "msa/base/check.h"
 #include "msa/base/hash.h"
+#include "msa/base/json.h"
 
 namespace msa {
 namespace {
@@ -41,7 +41,7 @@ void OnPath(sqlite3_context* context, int, sqlite3_value** args) {
 
 std::map<std::string, std::string> ParseLabels(std::string_view json_text) {
   std::map<std::string, std::string> labels;
-  const auto json = nlohmann::json::parse(json_text, nullptr, /*allow_exceptions=*/false);
+  const auto json = ParseJson(json_text);
   if (!json.is_object()) return labels;
   for (const auto& [name, value] : json.items()) {
     if (value.is_string()) labels.emplace(name, value.get<std::string>());
@@ -188,6 +188,8 @@ class FilterSql {
 };
 
 constexpr int64_t kCandidatesListed = 6;
+// Beyond what any bank counts, and far enough from 2^63 to add to.
+constexpr int64_t kMaxCount = int64_t{1} << 60;
 
 }  // namespace
 
@@ -345,6 +347,13 @@ Result<CatalogState> Catalog::ReadState() {
   state.next_file = read_state_.Int(8);
   read_state_.Reset();
   if (!sound) return DataLoss("catalog: the state's chain head is not 32 bytes");
+  for (const int64_t count : {state.head.commit_number, state.head.revision,
+                              state.head.chain_length, state.head.erase_epoch, state.next_document,
+                              state.next_version, state.next_passage, state.next_file}) {
+    if (count < 0 || count > kMaxCount) {
+      return DataLoss("catalog: the state counts to " + std::to_string(count));
+    }
+  }
   return state;
 }
 
@@ -605,6 +614,9 @@ Result<std::vector<Catalog::FileRow>> Catalog::Files(FileId only) {
     if (rows.Int(1) < 1 || rows.Int(1) > 4) {
       return DataLoss("catalog: file " + std::to_string(rows.Int(0)) + " is of unknown kind " +
                       std::to_string(rows.Int(1)));
+    }
+    if (rows.Int(3) < 0) {
+      return DataLoss("catalog: file " + std::to_string(rows.Int(0)) + " has a negative length");
     }
     const auto blocks = rows.Blob(5);
     files.push_back({FileId{rows.Int(0)},

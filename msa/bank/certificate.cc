@@ -1,8 +1,7 @@
 #include "msa/bank/certificate.h"
 
-#include <nlohmann/json.hpp>
-
 #include "msa/bank/bytes.h"
+#include "msa/base/json.h"
 
 namespace msa {
 namespace {
@@ -73,7 +72,7 @@ std::string Certificate::Serialize() const {
 }
 
 Result<Certificate> Certificate::Parse(std::string_view text) {
-  const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  const Json json = ParseJson(text);
   if (!json.is_object() || json.value("format", Json()) != "msa-certificate") {
     return InvalidArgument(
         "no certificate of msa: it does not say \"format\": \"msa-certificate\"");

@@ -7,13 +7,40 @@
 #include <random>
 
 #include "msa/bank/bank_test_util.h"
+#include "msa/bank/certificate.h"
 #include "msa/bank/golden_bank.h"
 #include "msa/bank/head.h"
+#include "msa/bank/sqlite.h"
 
 namespace msa {
 namespace {
 
 using ::testing::HasSubstr;
+
+// Reads all of a bank that is not sound, and audits it.
+void ExpectRefused(const std::string& path) {
+  const auto bank = Bank::Open(path);
+  if (!bank.ok()) return;
+  EXPECT_FALSE((*bank)->Audit().ok());
+  const auto snapshot = (*bank)->Latest();
+  if (!snapshot.ok()) return;
+  std::vector<VersionId> versions;
+  const Status listed = (*snapshot)->ForEachDocument({}, [&](const DocumentInfo& info) {
+    versions.push_back(info.version);
+    return true;
+  });
+  for (const VersionId version : versions) (void)(*snapshot)->ReadContent(version);
+  (void)(*snapshot)->SearchLexical("fox", 5, {});
+  const auto encodings = (*snapshot)->Encodings();
+  if (!encodings.ok()) return;
+  for (const EncodingStats& encoding : *encodings) {
+    (void)(*snapshot)->RoutingKeys(encoding.info.id);
+    (void)(*snapshot)->FindUnencoded(encoding.info.id);
+    for (int64_t p = 0; p < 4; ++p) {
+      (void)(*snapshot)->ReadLatents(encoding.info.id, PassageId{p});
+    }
+  }
+}
 
 class FormatTest : public testing::Test {
  protected:
@@ -215,6 +242,52 @@ TEST_F(FormatTest, FlippedBytesOfBankJsonAreRefused) {
       EXPECT_EQ((*bank)->options().passage_tokens, 128);
     }
   }
+}
+
+// Rows that no writer makes: an error, not a crash, a hang or all the memory.
+TEST_F(FormatTest, RowsThatNoWriterMakesAreRefused) {
+  const std::string sound = ReadFile(path_ + "/catalog.sqlite").value();
+  for (const char* change :
+       {"UPDATE files SET length = -5",
+        "UPDATE files SET encoding = NULL WHERE kind = 2",
+        "UPDATE files SET encoding = NULL WHERE kind = 3",
+        "UPDATE files SET kind = '2x'",
+        "UPDATE files SET blocks = zeroblob(0), checksum = 0 WHERE kind = 4",
+        "UPDATE state SET next_passage = -9223372036854775807",
+        "UPDATE state SET revision = 9223372036854775807",
+        "UPDATE revisions SET id = 1152921504606846976 WHERE id = 2",
+        "UPDATE versions SET first_passage = 9223372036854775807 WHERE id = 3",
+        "UPDATE versions SET num_passages = 0 WHERE id = 1",
+        "UPDATE versions SET num_tokens = 9223372036854775807",
+        "UPDATE versions SET position = 9223372036854775807",
+        "UPDATE places SET first_passage = 9223372036854775807 WHERE version = 1 AND"
+        " first_passage = 1",
+        "UPDATE places SET position = 9223372036854775807",
+        "UPDATE places SET num_chunks = 65535, chunks = x'ffff' WHERE version = 3",
+        "UPDATE encodings SET key_dim = 1048576; UPDATE places SET num_chunks = 65535,"
+        " chunks = x'ffff' WHERE num_passages = 1",
+        "UPDATE files SET blocks = x'0102' WHERE kind = 4",
+        "UPDATE versions SET added = -9223372036854775807",
+        "UPDATE shards SET end_passage = 9223372036854775807",
+        "UPDATE shards SET first_passage = -9223372036854775807"}) {
+    SCOPED_TRACE(change);
+    {
+      auto db = Database::Open(path_ + "/catalog.sqlite", SQLITE_OPEN_READWRITE);
+      ASSERT_OK(db);
+      ASSERT_OK(db->Execute(change));
+    }
+    ExpectRefused(path_);
+    ASSERT_OK(WriteFileAtomically(PosixFileSystem(), path_ + "/catalog.sqlite", sound));
+  }
+}
+
+TEST_F(FormatTest, DeepJsonIsRefused) {
+  constexpr size_t kDepth = 30000;
+  const std::string deep = std::string(kDepth, '[') + std::string(kDepth, ']');
+  ASSERT_OK(WriteFileAtomically(PosixFileSystem(), path_ + "/bank.json",
+                                R"({"format":"msa-bank","version":1,"a":)" + deep + "}"));
+  EXPECT_EQ(Bank::Open(path_).status().code(), StatusCode::kDataLoss);
+  EXPECT_FALSE(Certificate::Parse(R"({"format":"msa-certificate","version":)" + deep + "}").ok());
 }
 
 // Whatever single byte of the catalog, a pack or a shard changes: an error or the right text.

@@ -15,8 +15,11 @@ constexpr char kSelectPlace[] =
     " p.file, p.position, p.checksum, f.kind, p.encoding FROM places p JOIN files f ON f.id = "
     "p.file ";
 
-// Keeps every product of sizes far from 2^63.
+// Keep every product of sizes under 2^63: a passage has at most 2^16 latents, of at most 2^24
+// bytes.
 constexpr int64_t kMaxDimension = 1 << 20;
+constexpr int64_t kMaxPassages = 1 << 22;  // of a place
+constexpr int64_t kMaxPosition = int64_t{1} << 62;
 
 Result<EncodingInfo> ReadEncoding(const Catalog& catalog, const Statement& row) {
   EncodingInfo encoding;
@@ -61,7 +64,9 @@ Result<LatentPlace> ReadPlace(Catalog& catalog, const Statement& row) {
     std::memcpy(place.chunks.data(), chunks.data(), place.chunks.size() * sizeof(uint16_t));
   }
   const int64_t sum = std::accumulate(place.chunks.begin(), place.chunks.end(), int64_t{0});
-  if (place.num_passages() != num_passages || sum != place.num_chunks || place.first_passage < 0 ||
+  const auto in_bounds = [](int64_t value) { return value >= 0 && value <= kMaxPosition; };
+  if (num_passages > kMaxPassages || place.num_passages() != num_passages ||
+      sum != place.num_chunks || !in_bounds(place.first_passage) || !in_bounds(place.position) ||
       (place.kind != FileKind::kTail && place.kind != FileKind::kSegment)) {
     return DataLoss("catalog: the latents of version " + std::to_string(place.version) +
                     " have a row that contradicts itself");

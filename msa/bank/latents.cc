@@ -285,7 +285,7 @@ Result<TailBlock> TailBlock::Read(const File& file, const LatentRowSizes& sizes,
                                   const LatentPlace& place) {
   MSA_ASSIGN_OR_RETURN(const int64_t file_bytes, file.Size());
   const int64_t rows = place.num_chunks;
-  // num_chunks is a sum of 16-bit counts, so the products below stay far from 2^63.
+  // The catalog's readers bound rows and sizes, so the products below stay under 2^63.
   const int64_t bytes = TailBlockBytes(sizes, rows);
   if (place.position < kFileHeaderBytes || bytes > file_bytes ||
       place.position > file_bytes - bytes) {
@@ -344,6 +344,10 @@ Status Segment::ReadHeader(const LatentLayout& layout, int64_t length, uint64_t 
     }
     rows_.*part.rows = tensor->bytes;
     data_bytes += tensor->bytes.size();
+  }
+  const std::span<const std::byte> all = file_->bytes();
+  if (data_begin + data_bytes != all.data() + all.size()) {
+    return DataLoss("bytes after its tensors");
   }
   // The tensors end the file, so the header is what stands before them.
   const auto header_bytes = static_cast<size_t>(length) - data_bytes;

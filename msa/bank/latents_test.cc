@@ -183,6 +183,28 @@ TEST_P(LatentsTest, SealedTailsLeaveTheFolder) {
 INSTANTIATE_TEST_SUITE_P(SealBytes, LatentsTest,
                          testing::Values(int64_t{300}, int64_t{4000}, kSealBytes));
 
+TEST(Segment, BytesAfterItsTensorsAreRefused) {
+  const TemporaryFolder folder;
+  const std::string path = folder / "segment";
+  const LatentLayout layout{.key_dim = 16, .layers = 1, .kv_heads = 1, .head_dim = 4};
+  const LatentBlock latents = MakeLatents(layout, {3}, 1);
+  LatentPlace place;
+  place.chunks = {3};
+  place.num_chunks = 3;
+  const auto sealed =
+      WriteSegment(PosixFileSystem(), path, layout, {}, std::span(&place, 1),
+                   [&](const LatentPlace&) -> Result<TailBlock> {
+                     return TailBlock::Borrow({latents.keys, {}, latents.latents, {}});
+                   });
+  ASSERT_OK(sealed);
+  ASSERT_OK(Segment::Open(path, layout, sealed->length, sealed->header_checksum));
+  constexpr int64_t kMore = 100000;
+  const auto file = PosixFileSystem().Open(path, OpenMode::kReadWrite);
+  ASSERT_OK((*file)->WriteAt(sealed->length, std::vector<std::byte>(kMore)));
+  const auto longer = Segment::Open(path, layout, sealed->length + kMore, sealed->header_checksum);
+  EXPECT_THAT(longer.status().message(), HasSubstr("bytes after its tensors"));
+}
+
 TEST(LatentBlock, WrongSizesAreRefused) {
   LatentBlock block = MakeLatents(kInt8, {2, 1}, 1);
   EXPECT_TRUE(CheckLatentBlock(block, kInt8).ok());

@@ -6,11 +6,11 @@
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
-#include <nlohmann/json.hpp>
 
 #include "msa/bank/bytes.h"
 #include "msa/base/check.h"
 #include "msa/base/hash.h"
+#include "msa/base/json.h"
 
 namespace msa {
 namespace {
@@ -89,7 +89,7 @@ std::string SerializeBankJson(const BankIdentity& identity) {
 }
 
 Result<BankIdentity> ParseBankJson(std::string_view text) {
-  Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  Json json = ParseJson(text);
   if (!json.is_object()) return DataLoss("bank.json is not a JSON object");
   if (json.value("format", Json()) != "msa-bank") {
     return InvalidArgument("bank.json does not say \"format\": \"msa-bank\"");

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <map>
+#include <numeric>
 
 #include "msa/bank/fts5.h"
 #include "msa/bank/image_vfs.h"
@@ -13,6 +14,7 @@ namespace msa {
 namespace {
 
 constexpr int64_t kMaxLength = 65535;
+constexpr int64_t kMaxPassage = int64_t{1} << 60;  // far enough from 2^63 to add to
 // Postings collected in memory before FTS5 writes a level; more, and "optimize" merges the levels.
 constexpr int64_t kHashBytes = int64_t{64} << 20;
 
@@ -54,12 +56,17 @@ Result<ShardHeader> ReadShardHeader(const Database& db) {
   }
   ShardHeader header{row.Int(1), row.Int(2), row.Int(3), {}};
   const auto lengths = row.Blob(4);
-  if (header.first_passage < 0 || lengths.size() % sizeof(uint16_t) != 0 ||
-      header.passages > static_cast<int64_t>(lengths.size() / sizeof(uint16_t))) {
+  header.lengths.resize(lengths.size() / sizeof(uint16_t));
+  if (!lengths.empty()) {
+    std::memcpy(header.lengths.data(), lengths.data(), header.lengths.size() * sizeof(uint16_t));
+  }
+  const auto gaps = std::ranges::count(header.lengths, 0);
+  const auto tokens = std::accumulate(header.lengths.begin(), header.lengths.end(), int64_t{0});
+  if (header.first_passage < 0 || header.first_passage > kMaxPassage ||
+      lengths.size() % sizeof(uint16_t) != 0 || header.tokens != tokens ||
+      header.passages != static_cast<int64_t>(header.lengths.size()) - gaps) {
     return DataLoss("the header row contradicts itself");
   }
-  header.lengths.resize(lengths.size() / sizeof(uint16_t));
-  std::memcpy(header.lengths.data(), lengths.data(), lengths.size());
   return header;
 }
 

@@ -44,6 +44,12 @@ bool CountsFit(uint64_t text, uint64_t pages, uint64_t passages, uint64_t tokens
   return kFixedBytes + text + pages * 8 + passages * kPassageBytes + tokens * 4 == size;
 }
 
+// A frame is blocks of at least 4 bytes, each of which holds at most ZSTD_BLOCKSIZE_MAX: more than
+// this it cannot hold, whatever it says.
+uint64_t LargestContent(size_t frame_bytes) {
+  return static_cast<uint64_t>(frame_bytes) / 4 * ZSTD_BLOCKSIZE_MAX;
+}
+
 Status ParsePassages(ByteReader* spans, ByteReader* tokens, int64_t text_bytes, uint64_t count,
                      int64_t first_passage, DocumentContent* content) {
   for (uint64_t i = 0; i < count; ++i) {
@@ -88,7 +94,7 @@ Result<DocumentContent> DecodeFrame(std::span<const std::byte> frame, PassageId 
                                     int64_t max_content_bytes) {
   const unsigned long long size = ZSTD_getFrameContentSize(frame.data(), frame.size());
   if (size == ZSTD_CONTENTSIZE_ERROR || size == ZSTD_CONTENTSIZE_UNKNOWN || size < kFixedBytes ||
-      size > static_cast<uint64_t>(max_content_bytes)) {
+      size > static_cast<uint64_t>(max_content_bytes) || size > LargestContent(frame.size())) {
     return DataLoss("frame: no valid content size");
   }
   std::vector<std::byte> bytes(size);

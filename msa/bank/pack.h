@@ -48,7 +48,7 @@ class FrameEncoder {
 
 // Checks every count and offset; passage ids ascend from `first_passage`. kDataLoss otherwise.
 // Never allocates more than the frame's own content size, which must be at most
-// `max_content_bytes`.
+// `max_content_bytes` and what zstd can put into that many bytes.
 Result<DocumentContent> DecodeFrame(std::span<const std::byte> frame, PassageId first_passage,
                                     int64_t max_content_bytes = int64_t{1} << 36);
 

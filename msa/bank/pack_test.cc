@@ -52,5 +52,17 @@ TEST(Frame, DamagedBytesNeverCrash) {
   }
 }
 
+// A header alone takes no memory for what it says will follow.
+TEST(Frame, ClaimOfMoreThanItCanHoldIsRefused) {
+  // zstd's magic number, a content size of 8 bytes, 2^35, and an empty last block.
+  const std::string claim("\x28\xb5\x2f\xfd\xe0\x00\x00\x00\x00\x08\x00\x00\x00\x01\x00\x00", 16);
+  const auto content = DecodeFrame(AsBytes(claim), PassageId{0});
+  EXPECT_EQ(content.status().code(), StatusCode::kDataLoss);
+  EXPECT_EQ(content.status().message(), "frame: no valid content size");
+  // Text that is as easy to compress as can be is still read.
+  NewDocument document = MakeDocument("k", "t", std::string(10 << 20, 'a'), 1);
+  EXPECT_EQ(DecodeFrame(Frame(document), PassageId{0})->text, document.text);
+}
+
 }  // namespace
 }  // namespace msa

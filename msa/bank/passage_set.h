@@ -1,6 +1,7 @@
 // A set of passages as a bitmap: what a revision, or a revision and a filter, may see.
 #pragma once
 
+#include <algorithm>
 #include <bit>
 #include <cstdint>
 #include <vector>
@@ -28,8 +29,10 @@ class PassageSet {
   // Members in [first, end).
   int64_t CountRange(int64_t first, int64_t end) const {
     int64_t count = 0;
+    first = std::max<int64_t>(first, 0);
+    end = std::min(end, static_cast<int64_t>(words_.size()) * 64);
     for (int64_t p = first; p < end;) {
-      if (p % 64 == 0 && p + 64 <= end && static_cast<size_t>(p / 64) < words_.size()) {
+      if (p % 64 == 0 && p + 64 <= end) {
         count += std::popcount(words_[p / 64]);
         p += 64;
       } else {

@@ -1,9 +1,8 @@
 #include "msa/bank/pending_erasure.h"
 
-#include <nlohmann/json.hpp>
-
 #include "msa/bank/bytes.h"
 #include "msa/base/hash.h"
+#include "msa/base/json.h"
 
 namespace msa {
 
@@ -17,7 +16,7 @@ Result<std::optional<std::vector<RandomNumber>>> ReadPendingErasure(Catalog& cat
   using Pending = std::optional<std::vector<RandomNumber>>;
   MSA_ASSIGN_OR_RETURN(const auto setting, catalog.ReadSetting(kSetting));
   if (!setting) return Pending();
-  const Json json = Json::parse(*setting, nullptr, /*allow_exceptions=*/false);
+  const Json json = ParseJson(*setting);
   const Json documents = json.is_object() ? json.value("documents", Json()) : Json();
   std::vector<RandomNumber> numbers;
   bool sound = documents.is_array();

@@ -5,9 +5,10 @@ namespace msa {
 Result<std::vector<RevisionTotals>> ComputeTotals(Catalog& catalog) {
   std::vector<RevisionTotals> totals;
   MSA_ASSIGN_OR_RETURN(Statement newest,
-                       catalog.db().Prepare("SELECT ifnull(max(id), 0) FROM revisions"));
+                       catalog.db().Prepare("SELECT ifnull(max(id), 0), count(*) FROM revisions"));
   MSA_RETURN_IF_ERROR(newest.Step().status());
   const int64_t revisions = newest.Int(0);
+  if (revisions != newest.Int(1)) return DataLoss("catalog: revisions do not count from 1");
   newest.Reset();
   totals.resize(static_cast<size_t>(revisions));
 

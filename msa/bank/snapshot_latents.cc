@@ -64,6 +64,7 @@ class KeyRunBuilder {
   // A run straight into the mapping where all its rows lie one after another, else a copy.
   Result<KeyRun> FromSegment(std::shared_ptr<const Segment> segment,
                              std::vector<std::shared_ptr<const void>>* owners) {
+    MSA_RETURN_IF_ERROR(CheckRows(segment->num_rows()));
     run_.chunk_begin.push_back(num_rows_);
     const int64_t first = pieces_.front().place->position + pieces_.front().row;
     int64_t next = first;
@@ -87,6 +88,8 @@ class KeyRunBuilder {
   }
 
   Result<KeyRun> FromTail(const File& file, std::vector<std::shared_ptr<const void>>* owners) {
+    MSA_ASSIGN_OR_RETURN(const int64_t file_bytes, file.Size());
+    MSA_RETURN_IF_ERROR(CheckRows(file_bytes / std::max<int64_t>(sizes_.total(), 1)));
     run_.chunk_begin.push_back(num_rows_);
     TailBlock block;
     const LatentPlace* loaded = nullptr;
@@ -110,6 +113,13 @@ class KeyRunBuilder {
     int64_t first_passage;  // index in the place
     int64_t num_passages;
   };
+
+  // Before memory is taken for them: a file has the rows that its places name, once.
+  Status CheckRows(int64_t rows_of_file) const {
+    if (num_rows_ <= rows_of_file) return OkStatus();
+    return DataLoss("catalog: " + std::to_string(num_rows_) +
+                    " latents in a file that has room for " + std::to_string(rows_of_file));
+  }
 
   void SetScales(const void* scales) {
     run_.scales = plain_sizes_.key_scale > 0 ? static_cast<const float*>(scales) : nullptr;
@@ -191,9 +201,12 @@ Result<std::vector<Snapshot::Unencoded>> BankSnapshot::FindUnencoded(EncodingId 
     if (!version.text_kept) continue;
     int64_t next = 0;  // first passage not yet accounted for
     const auto report = [&](int64_t end) {
+      end = std::min(end, version.num_passages);
       if (next >= end) return;
+      const double part =
+          static_cast<double>(end - next) / static_cast<double>(version.num_passages);
       missing.push_back({VersionId{version.version}, next, end - next,
-                         version.num_tokens * (end - next) / version.num_passages});
+                         static_cast<int64_t>(static_cast<double>(version.num_tokens) * part)});
     };
     while (place != places.end() && place->version < version.version) ++place;
     for (; place != places.end() && place->version == version.version; ++place) {

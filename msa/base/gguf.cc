@@ -1,5 +1,6 @@
 #include "msa/base/gguf.h"
 
+#include <algorithm>
 #include <bit>
 #include <concepts>
 #include <cstring>
@@ -282,6 +283,8 @@ Result<const T*> Get(const GgufFile& file, std::string_view key, const char* exp
 }  // namespace
 
 int64_t GgufTensor::num_elements() const {
+  // First: beside it the others may multiply beyond 2^63.
+  if (std::ranges::find(shape, 0) != shape.end()) return 0;
   int64_t elements = 1;
   for (const int64_t size : shape) elements *= size;
   return elements;

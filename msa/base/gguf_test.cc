@@ -260,6 +260,13 @@ TEST(GgufCorruption, HugeCountsAllocateNothing) {
   }
 }
 
+// Read outermost first, the other dimensions multiply beyond 2^63 before the empty one comes.
+TEST(GgufCorruption, AnEmptyTensorMayHaveAnyOtherDimension) {
+  GgufTensor tensor;
+  tensor.shape = {int64_t{1} << 40, int64_t{1} << 40, 0};
+  EXPECT_EQ(tensor.num_elements(), 0);
+}
+
 TEST(GgufCorruption, RandomBytesBehindTheMagicAreRefusedOrSound) {
   constexpr uint32_t kSeed = 5;
   std::mt19937 rng(kSeed);

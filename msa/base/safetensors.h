@@ -37,6 +37,8 @@ class SafetensorsFile {
   const std::vector<SafeTensor>& tensors() const { return tensors_; }
   const SafeTensor* Find(std::string_view name) const;  // null if absent
   int64_t size_bytes() const { return static_cast<int64_t>(mapping_.bytes().size()); }
+  // The whole file.
+  std::span<const std::byte> bytes() const { return mapping_.bytes(); }
 
  private:
   SafetensorsFile() = default;
