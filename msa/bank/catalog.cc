@@ -325,9 +325,17 @@ Result<bool> Catalog::Vacuum() {
   const Status vacuumed = db_.Execute("VACUUM");
   if (cipher_ != nullptr) MSA_RETURN_IF_ERROR(db_.Execute(OpeningViews().c_str()));
   MSA_RETURN_IF_ERROR(vacuumed);
-  MSA_ASSIGN_OR_RETURN(Statement checkpoint, db_.Prepare("PRAGMA wal_checkpoint(TRUNCATE)"));
-  MSA_ASSIGN_OR_RETURN(const bool row, checkpoint.Step());
-  return row && checkpoint.Int(0) == 0;
+  return db_.EmptyWal();
+}
+
+Status Catalog::DropTexts(std::span<const VersionId> versions) {
+  MSA_ASSIGN_OR_RETURN(Statement drop,
+                       db_.Prepare("UPDATE main.versions SET flags = flags | ?2, file = 0,"
+                                   " position = 0, length = 0, checksum = 0 WHERE id = ?1"));
+  for (const VersionId version : versions) {
+    MSA_RETURN_IF_ERROR(drop.Bind(version.value, kTextNotKept).Run());
+  }
+  return OkStatus();
 }
 
 Result<CatalogState> Catalog::ReadState() {

@@ -145,6 +145,9 @@ class Catalog {
   // that from it. REQUIRES: no transaction is open.
   Result<bool> Vacuum();
 
+  // Their texts are not kept any more: frames belong to nobody. REQUIRES: a transaction is open.
+  Status DropTexts(std::span<const VersionId> versions);
+
   Result<CatalogState> ReadState();
   Result<RevisionPath> ReadPath(int64_t revision);
   // A row of `settings`; nullopt: there is none.

@@ -146,27 +146,21 @@ Status Compaction::CompactLatents(const CompactionPolicy& policy, const Expired&
 // Of one encoding and kind.
 Status Compaction::RewriteLatents(Files files, const Expired& expired) {
   Catalog& catalog = transaction_.catalog();
-  MSA_ASSIGN_OR_RETURN(const auto encoding, FindEncoding(catalog, files.front().encoding));
-  if (!encoding) return DataLoss("catalog: latents without their encoding");
-  MSA_ASSIGN_OR_RETURN(Statement drop,
-                       catalog.db().Prepare("DELETE FROM places WHERE encoding = ?1"
-                                            " AND version = ?2 AND first_passage = ?3"));
+  MSA_ASSIGN_OR_RETURN(const EncodingInfo encoding, GetEncoding(catalog, files.front().encoding));
   std::vector<LatentPlace> live;
+  std::vector<LatentPlace> dropped;
   for (const FileUse& file : files) {
-    MSA_ASSIGN_OR_RETURN(auto places, ReadPlacesInFile(catalog, encoding->id, file.id));
+    MSA_ASSIGN_OR_RETURN(auto places, ReadPlacesInFile(catalog, encoding.id, file.id));
     for (LatentPlace& place : places) {
-      if (!expired.latents(place.version)) {
-        live.push_back(std::move(place));
-        continue;
-      }
-      MSA_RETURN_IF_ERROR(drop.Bind(encoding->id.value, place.version, place.first_passage).Run());
-      report_.dropped_latents += place.num_passages();
+      (expired.latents(place.version) ? dropped : live).push_back(std::move(place));
     }
   }
+  MSA_RETURN_IF_ERROR(DropPlaces(catalog, dropped));
+  for (const LatentPlace& place : dropped) report_.dropped_latents += place.num_passages();
   if (!live.empty()) {
     MSA_RETURN_IF_ERROR(files.front().kind == FileKind::kTail
-                            ? CopyToNewTail(transaction_, *encoding, live)
-                            : ResealPlaces(transaction_, *encoding, std::move(live)));
+                            ? CopyToNewTail(transaction_, encoding, live)
+                            : ResealPlaces(transaction_, encoding, std::move(live)));
   }
   for (const FileUse& file : files) {
     MSA_RETURN_IF_ERROR(transaction_.RemoveAfterCommit(file.kind, file.id));
@@ -183,22 +177,18 @@ Status Compaction::CompactPacks(const CompactionPolicy& policy, const Expired& e
 Status Compaction::RewritePacks(Files packs, const Expired& expired) {
   Catalog& catalog = transaction_.catalog();
   const BankCore& core = transaction_.core();
-  MSA_ASSIGN_OR_RETURN(Statement drop,
-                       catalog.db().Prepare("UPDATE main.versions SET flags = flags | ?2, file = 0,"
-                                            " position = 0, length = 0, checksum = 0"
-                                            " WHERE id = ?1"));
   MSA_ASSIGN_OR_RETURN(
       Statement move,
       catalog.db().Prepare("UPDATE main.versions SET file = ?2, position = ?3 WHERE id = ?1"));
   std::optional<AppendFile> target;
+  std::vector<VersionId> dropped;
   std::vector<std::byte> bytes;
   for (const FileUse& pack : packs) {
     MSA_ASSIGN_OR_RETURN(const auto source, transaction_.files().Open(FileKind::kPack, pack.id));
     MSA_ASSIGN_OR_RETURN(const auto frames, FramesIn(catalog, pack.id));
     for (const Frame& frame : frames) {
       if (expired.text(frame.version)) {
-        MSA_RETURN_IF_ERROR(drop.Bind(frame.version, kTextNotKept).Run());
-        ++report_.dropped_texts;
+        dropped.emplace_back(frame.version);
         continue;
       }
       if (!target) {
@@ -213,6 +203,8 @@ Status Compaction::RewritePacks(Files packs, const Expired& expired) {
     }
     MSA_RETURN_IF_ERROR(transaction_.RemoveAfterCommit(pack.kind, pack.id));
   }
+  MSA_RETURN_IF_ERROR(catalog.DropTexts(dropped));
+  report_.dropped_texts += std::ssize(dropped);
   if (!target) return OkStatus();
   MSA_RETURN_IF_ERROR(target->Sync());
   return transaction_.SetFile(target->id(), target->length());

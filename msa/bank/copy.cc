@@ -32,13 +32,7 @@ Status RemoveDatabase(FileSystem& fs, const std::string& path) {
   return OkStatus();
 }
 
-const std::vector<FileRun>& RunsOf(const FileRuns& runs, FileId file) {
-  static const std::vector<FileRun> kNone;
-  const auto found = runs.find(file);
-  return found == runs.end() ? kNone : found->second;
-}
-
-bool Holds(const std::vector<FileRun>& runs, const FileRun& run) {
+bool Holds(std::span<const FileRun> runs, const FileRun& run) {
   const auto found = std::ranges::lower_bound(runs, run.position, {}, &FileRun::position);
   return found != runs.end() && found->SameAs(run);
 }
@@ -231,7 +225,9 @@ Status BankCopy::CopyFile(const Catalog::FileRow& row) {
   const Status status = IsWhole(row.kind) ? CopyWhole(row) : CopyRuns(row);
   MSA_RETURN_IF_ERROR(status.WithContext(from_.layout.File(row.kind, row.id)));
   held_.files.insert_or_assign(row.id, row);
-  std::vector<FileRun>& runs = held_.runs[row.id] = RunsOf(named_.runs, row.id);
+  const auto named = RunsOf(named_.runs, row.id);
+  std::vector<FileRun>& runs = held_.runs[row.id];
+  runs.assign(named.begin(), named.end());
   std::erase_if(runs, [](const FileRun& run) { return run.is_doomed; });
   return OkStatus();
 }
@@ -239,9 +235,8 @@ Status BankCopy::CopyFile(const Catalog::FileRow& row) {
 Status BankCopy::CheckWhole(const Catalog::FileRow& row) {
   const std::string path = to_.File(row.kind, row.id);
   if (row.kind == FileKind::kLexical) return CheckShardFile(path, row);
-  MSA_ASSIGN_OR_RETURN(const auto encoding, FindEncoding(*staged_, row.encoding));
-  if (!encoding) return DataLoss("catalog: a segment without its encoding");
-  return CheckSegmentFile(path, encoding->layout, row).status();
+  MSA_ASSIGN_OR_RETURN(const EncodingInfo encoding, GetEncoding(*staged_, row.encoding));
+  return CheckSegmentFile(path, encoding.layout, row).status();
 }
 
 Status BankCopy::CopyWhole(const Catalog::FileRow& row) {
@@ -279,7 +274,7 @@ Status BankCopy::CopyRuns(const Catalog::FileRow& row) {
   if (!held_.files.contains(row.id)) {
     MSA_RETURN_IF_ERROR(writer.Write(0, FileHeader(row.kind, from_.identity.id, row.id)));
   }
-  const std::vector<FileRun>& held = RunsOf(held_.runs, row.id);
+  const std::span<const FileRun> held = RunsOf(held_.runs, row.id);
   std::vector<std::byte> bytes;
   for (const FileRun& run : RunsOf(named_.runs, row.id)) {
     if (run.is_doomed) continue;
@@ -333,9 +328,8 @@ Status BankCopy::CommitCatalog() {
   sqlite3_busy_timeout(catalog.handle(), kBusyMilliseconds);
   MSA_RETURN_IF_ERROR(catalog.Execute("PRAGMA synchronous=FULL; PRAGMA secure_delete=ON"));
   MSA_RETURN_IF_ERROR(CopyDatabase(staged_->db(), catalog));
-  MSA_ASSIGN_OR_RETURN(Statement checkpoint, catalog.Prepare("PRAGMA wal_checkpoint(TRUNCATE)"));
-  MSA_ASSIGN_OR_RETURN(const bool row, checkpoint.Step());
-  if (row && checkpoint.Int(0) == 0) return OkStatus();
+  MSA_ASSIGN_OR_RETURN(const bool is_empty, catalog.EmptyWal());
+  if (is_empty) return OkStatus();
   return Unavailable(to_.catalog() + ": a process reads it; run this again when it has ended");
 }
 

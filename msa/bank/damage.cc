@@ -58,7 +58,7 @@ class DamageFinder {
     *is_sound =
         *size >= row.length && CheckFileHeader(**file, row.kind, core_.identity.id, row.id).ok();
     if (*is_sound) {
-      const auto gaps = FindStrayBytes(**file, row.length, runs_[row.id]);
+      const auto gaps = FindStrayBytes(**file, row.length, RunsOf(runs_, row.id));
       *is_sound = gaps.ok() && gaps->empty();
     }
     return *std::move(file);
@@ -88,21 +88,15 @@ class DamageFinder {
           !std::ranges::binary_search(damage_.texts, VersionId{place.version}, {},
                                       [](const VersionRow& text) { return text.info.version; });
       if (has_text && !distrusts_places_ && is_intact(place)) continue;
-      damage_.latents.emplace_back(row.encoding, place);
+      damage_.latents.push_back(place);
       *is_sound = false;
     }
     return OkStatus();
   }
 
-  Result<LatentLayout> LayoutOf(const Catalog::FileRow& row) {
-    MSA_ASSIGN_OR_RETURN(const auto encoding, FindEncoding(catalog_, row.encoding));
-    if (!encoding) return DataLoss("catalog: latents without their encoding");
-    return encoding->layout;
-  }
-
   Status CheckTail(const Catalog::FileRow& row) {
-    MSA_ASSIGN_OR_RETURN(const LatentLayout layout, LayoutOf(row));
-    const LatentRowSizes sizes(layout);
+    MSA_ASSIGN_OR_RETURN(const EncodingInfo encoding, GetEncoding(catalog_, row.encoding));
+    const LatentRowSizes sizes(encoding.layout);
     bool is_sound = false;
     const auto file = OpenRuns(row, &is_sound);
     MSA_RETURN_IF_ERROR(CheckPlaces(row, &is_sound, [&](const LatentPlace& place) {
@@ -114,8 +108,8 @@ class DamageFinder {
   }
 
   Status CheckSegment(const Catalog::FileRow& row) {
-    MSA_ASSIGN_OR_RETURN(const LatentLayout layout, LayoutOf(row));
-    const auto segment = Segment::Open(Path(row), layout, row.length, row.checksum);
+    MSA_ASSIGN_OR_RETURN(const EncodingInfo encoding, GetEncoding(catalog_, row.encoding));
+    const auto segment = Segment::Open(Path(row), encoding.layout, row.length, row.checksum);
     bool is_sound = segment.ok() && (*segment)->ReadRows(0, (*segment)->num_rows(), true).ok();
     MSA_RETURN_IF_ERROR(CheckPlaces(row, &is_sound, [&](const LatentPlace& place) {
       return segment.ok() && (*segment)->ReadRows(place.position, place.num_chunks, true).ok();

@@ -17,8 +17,8 @@ namespace msa {
 struct Damage {
   // A file that is missing, too short, or has something wrong in it.
   std::vector<Catalog::FileRow> files;
-  std::vector<VersionRow> texts;                            // ascending by version
-  std::vector<std::pair<EncodingId, LatentPlace>> latents;  // of them, and those damaged themselves
+  std::vector<VersionRow> texts;     // ascending by version
+  std::vector<LatentPlace> latents;  // of them, and those damaged themselves
   std::vector<Catalog::ShardRow> shards;
 };
 

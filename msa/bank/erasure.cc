@@ -165,12 +165,7 @@ Status Erasure::RewriteSegment(const Catalog::FileRow& file, std::span<const Ver
     });
   };
   if (std::erase_if(places, is_doomed) == 0) return OkStatus();
-  if (!places.empty()) {
-    MSA_ASSIGN_OR_RETURN(const auto encoding, FindEncoding(catalog, file.encoding));
-    if (!encoding) return DataLoss("catalog: a segment without its encoding");
-    MSA_RETURN_IF_ERROR(ResealPlaces(transaction_, *encoding, std::move(places)));
-  }
-  return transaction_.RemoveAfterCommit(FileKind::kSegment, file.id);
+  return ReplaceSegment(transaction_, file, std::move(places));
 }
 
 Status Erasure::EraseFromShard(const Catalog::ShardRow& shard, std::span<const VersionRow> versions,

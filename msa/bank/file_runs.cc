@@ -29,9 +29,8 @@ Status AddFrames(Catalog& catalog, const std::set<int64_t>& doomed, FileRuns* ru
 
 Status AddBlocks(Catalog& catalog, const Catalog::FileRow& tail, const std::set<int64_t>& doomed,
                  FileRuns* runs) {
-  MSA_ASSIGN_OR_RETURN(const auto encoding, FindEncoding(catalog, tail.encoding));
-  if (!encoding) return DataLoss("catalog: a tail without its encoding");
-  const LatentRowSizes sizes(encoding->layout);
+  MSA_ASSIGN_OR_RETURN(const EncodingInfo encoding, GetEncoding(catalog, tail.encoding));
+  const LatentRowSizes sizes(encoding.layout);
   MSA_ASSIGN_OR_RETURN(const auto places, ReadPlacesInFile(catalog, tail.encoding, tail.id));
   for (const LatentPlace& place : places) {
     (*runs)[tail.id].push_back({place.position, TailBlockBytes(sizes, place.num_chunks),
@@ -70,6 +69,11 @@ Result<FileRuns> ReadRuns(Catalog& catalog) {
     if (found != runs.end()) MSA_RETURN_IF_ERROR(CheckRuns(file, found->second));
   }
   return runs;
+}
+
+std::span<const FileRun> RunsOf(const FileRuns& runs, FileId file) {
+  const auto found = runs.find(file);
+  return found == runs.end() ? std::span<const FileRun>() : found->second;
 }
 
 Result<std::vector<FileRange>> FindStrayBytes(const File& file, int64_t length,

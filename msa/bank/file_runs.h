@@ -31,6 +31,8 @@ using FileRuns = std::map<FileId, std::vector<FileRun>>;
 // kDataLoss names a run that leaves its file, or overlaps another. Cost: one pass over versions and
 // places.
 Result<FileRuns> ReadRuns(Catalog& catalog);
+// Those of one file, while `runs` lives.
+std::span<const FileRun> RunsOf(const FileRuns& runs, FileId file);
 
 // Bytes that lie in no run and are not zero, as ranges of at most 4 MiB that begin or end there.
 struct FileRange {

@@ -107,6 +107,12 @@ Result<std::optional<EncodingInfo>> FindEncoding(Catalog& catalog, EncodingId id
   return std::optional<EncodingInfo>(std::move(encoding));
 }
 
+Result<EncodingInfo> GetEncoding(Catalog& catalog, EncodingId id) {
+  MSA_ASSIGN_OR_RETURN(auto encoding, FindEncoding(catalog, id));
+  if (!encoding) return DataLoss("catalog: latents without their encoding");
+  return *std::move(encoding);
+}
+
 Result<std::vector<LatentPlace>> ReadPlaces(Catalog& catalog, EncodingId encoding) {
   MSA_ASSIGN_OR_RETURN(
       Statement rows,
@@ -151,6 +157,16 @@ Result<std::vector<LatentPlace>> ReadPlacesInFile(Catalog& catalog, EncodingId e
       catalog.db().Prepare(std::string(kSelectPlace) + "WHERE p.file = ?1 AND p.encoding = ?2"
                                                        " ORDER BY p.version, p.first_passage"));
   return AllPlaces(catalog, rows.Bind(file.value, encoding.value));
+}
+
+Status DropPlaces(Catalog& catalog, std::span<const LatentPlace> places) {
+  MSA_ASSIGN_OR_RETURN(Statement drop,
+                       catalog.db().Prepare("DELETE FROM places WHERE encoding = ?1"
+                                            " AND version = ?2 AND first_passage = ?3"));
+  for (const LatentPlace& place : places) {
+    MSA_RETURN_IF_ERROR(drop.Bind(place.encoding.value, place.version, place.first_passage).Run());
+  }
+  return OkStatus();
 }
 
 }  // namespace msa

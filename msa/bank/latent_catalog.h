@@ -2,6 +2,7 @@
 #pragma once
 
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -14,6 +15,8 @@ namespace msa {
 
 Result<std::vector<EncodingInfo>> ReadEncodings(Catalog& catalog);
 Result<std::optional<EncodingInfo>> FindEncoding(Catalog& catalog, EncodingId id);
+// That of latents in a file. kDataLoss: there is none.
+Result<EncodingInfo> GetEncoding(Catalog& catalog, EncodingId id);
 
 // Ascending by version and passage.
 Result<std::vector<LatentPlace>> ReadPlaces(Catalog& catalog, EncodingId encoding);
@@ -28,5 +31,8 @@ Result<std::optional<LatentPlace>> FindPlace(Catalog& catalog, EncodingId encodi
                                              VersionId version, int64_t index);
 Result<std::vector<LatentPlace>> ReadPlacesInFile(Catalog& catalog, EncodingId encoding,
                                                   FileId file);
+
+// Deletes their rows. REQUIRES: a transaction is open.
+Status DropPlaces(Catalog& catalog, std::span<const LatentPlace> places);
 
 }  // namespace msa

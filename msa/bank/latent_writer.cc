@@ -179,6 +179,16 @@ Status ResealPlaces(WriteTransaction& transaction, const EncodingInfo& encoding,
   });
 }
 
+Status ReplaceSegment(WriteTransaction& transaction, const Catalog::FileRow& segment,
+                      std::vector<LatentPlace> places) {
+  if (!places.empty()) {
+    MSA_ASSIGN_OR_RETURN(const EncodingInfo encoding,
+                         GetEncoding(transaction.catalog(), segment.encoding));
+    MSA_RETURN_IF_ERROR(ResealPlaces(transaction, encoding, std::move(places)));
+  }
+  return transaction.RemoveAfterCommit(FileKind::kSegment, segment.id);
+}
+
 Status CopyToNewTail(WriteTransaction& transaction, const EncodingInfo& encoding,
                      std::span<const LatentPlace> places) {
   const BankCore& core = transaction.core();

@@ -59,6 +59,10 @@ Status SealPlaces(WriteTransaction& transaction, const EncodingInfo& encoding,
 // Likewise of places that lie in sealed segments; their blocks are verified. The old files stay.
 Status ResealPlaces(WriteTransaction& transaction, const EncodingInfo& encoding,
                     std::vector<LatentPlace> places);
+// Writes a sealed segment anew with these of its places only, which may be none; the file goes
+// after the commit. REQUIRES: the transaction is open.
+Status ReplaceSegment(WriteTransaction& transaction, const Catalog::FileRow& segment,
+                      std::vector<LatentPlace> places);
 // Writes the blocks of `places`, which lie in tails, as they are into a new tail, and has the
 // places name it. The old files stay. REQUIRES: the transaction is open, no tail is.
 Status CopyToNewTail(WriteTransaction& transaction, const EncodingInfo& encoding,

@@ -105,7 +105,7 @@ class Repair {
     for (const Catalog::FileRow& file : damage_.files) {
       report_.files.push_back(layout_.File(file.kind, file.id));
     }
-    for (const auto& [encoding, place] : damage_.latents) {
+    for (const LatentPlace& place : damage_.latents) {
       report_.latent_passages += place.num_passages();
     }
     report_.shards = static_cast<int64_t>(damage_.shards.size());
@@ -186,7 +186,7 @@ class Repair {
     RevisionWriter revision(*transaction_, options_.author);
     MSA_RETURN_IF_ERROR(transaction_->Begin());
     MSA_RETURN_IF_ERROR(DropTexts());
-    MSA_RETURN_IF_ERROR(DropLatents());
+    MSA_RETURN_IF_ERROR(DropPlaces(transaction_->catalog(), damage_.latents));
     MSA_RETURN_IF_ERROR(RewriteSegments());
     for (const Catalog::ShardRow& shard : damage_.shards) {
       LexicalWriter lexical(*transaction_);
@@ -212,38 +212,18 @@ class Repair {
   }
 
   Status DropTexts() {
-    MSA_ASSIGN_OR_RETURN(Statement drop,
-                         transaction_->catalog().db().Prepare(
-                             "UPDATE main.versions SET flags = flags | ?2, file = 0, position = 0,"
-                             " length = 0, checksum = 0 WHERE id = ?1"));
-    for (const VersionRow& text : damage_.texts) {
-      MSA_RETURN_IF_ERROR(drop.Bind(text.info.version.value, kTextNotKept).Run());
-    }
-    return OkStatus();
-  }
-
-  Status DropLatents() {
-    MSA_ASSIGN_OR_RETURN(Statement drop, transaction_->catalog().db().Prepare(
-                                             "DELETE FROM places WHERE encoding = ?1 AND version ="
-                                             " ?2 AND first_passage = ?3"));
-    for (const auto& [encoding, place] : damage_.latents) {
-      MSA_RETURN_IF_ERROR(drop.Bind(encoding.value, place.version, place.first_passage).Run());
-    }
-    return OkStatus();
+    std::vector<VersionId> versions;
+    for (const VersionRow& text : damage_.texts) versions.push_back(text.info.version);
+    return transaction_->catalog().DropTexts(versions);
   }
 
   // Without the rows whose places are gone.
   Status RewriteSegments() {
-    Catalog& catalog = transaction_->catalog();
     for (const Catalog::FileRow& row : damage_.files) {
       if (row.kind != FileKind::kSegment) continue;
-      MSA_ASSIGN_OR_RETURN(const auto encoding, FindEncoding(catalog, row.encoding));
-      if (!encoding) return DataLoss("catalog: a segment without its encoding");
-      MSA_ASSIGN_OR_RETURN(auto places, ReadPlacesInFile(catalog, row.encoding, row.id));
-      if (!places.empty()) {
-        MSA_RETURN_IF_ERROR(ResealPlaces(*transaction_, *encoding, std::move(places)));
-      }
-      MSA_RETURN_IF_ERROR(transaction_->RemoveAfterCommit(row.kind, row.id));
+      MSA_ASSIGN_OR_RETURN(auto places,
+                           ReadPlacesInFile(transaction_->catalog(), row.encoding, row.id));
+      MSA_RETURN_IF_ERROR(ReplaceSegment(*transaction_, row, std::move(places)));
     }
     return OkStatus();
   }
@@ -271,10 +251,7 @@ class Repair {
       if (rows.empty()) continue;
       MSA_ASSIGN_OR_RETURN(const auto file,
                            fs_.Open(layout_.File(row.kind, row.id), OpenMode::kReadWrite));
-      const auto of_file = runs.find(row.id);
-      MSA_RETURN_IF_ERROR(ClearStrayBytes(
-          *file, row.length,
-          of_file == runs.end() ? std::span<const FileRun>() : std::span(of_file->second)));
+      MSA_RETURN_IF_ERROR(ClearStrayBytes(*file, row.length, RunsOf(runs, row.id)));
       MSA_RETURN_IF_ERROR(file->Close());
     }
     return OkStatus();

@@ -110,6 +110,12 @@ Status Database::Execute(const char* sql) const {
   return code == SQLITE_OK ? OkStatus() : LastError(sql);
 }
 
+Result<bool> Database::EmptyWal() const {
+  MSA_ASSIGN_OR_RETURN(Statement checkpoint, Prepare("PRAGMA wal_checkpoint(TRUNCATE)"));
+  MSA_ASSIGN_OR_RETURN(const bool row, checkpoint.Step());
+  return row && checkpoint.Int(0) == 0;
+}
+
 Status Database::LastError(std::string_view what) const {
   return SqliteStatus(sqlite3_extended_errcode(handle_.get()),
                       std::string(what) + ": " + sqlite3_errmsg(handle_.get()));

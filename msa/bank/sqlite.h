@@ -92,6 +92,9 @@ class Database {
   Result<Statement> Prepare(std::string_view sql) const;
   // One or more statements without results.
   Status Execute(const char* sql) const;
+  // Moves the WAL's content to the database and empties it: false if somebody who reads or writes
+  // in a transaction keeps that from it.
+  Result<bool> EmptyWal() const;
   // Of the last failed call.
   Status LastError(std::string_view what) const;
 
