@@ -305,8 +305,7 @@ void BenchSearch(Bank& bank, const Options& options) {
 
 int Run(int argc, char** argv) {
   const std::string command = argc > 1 ? argv[1] : "";
-  Options options;
-  for (int i = 2; i + 1 < argc; i += 2) options[argv[i]] = argv[i + 1];
+  const Options options = ParseOptions(argc, argv, 2);
   const bool known = command == "add" || command == "history" || command == "rewrite" ||
                      command == "fill" || command == "search";
   if (!known || argc % 2 != 0) {
@@ -314,10 +313,7 @@ int Run(int argc, char** argv) {
                  "usage: msa_bank_bench add|history|rewrite|fill|search [--option value]…\n");
     return 2;
   }
-  const std::string folder =
-      options.contains("--folder")
-          ? options["--folder"]
-          : (std::filesystem::temp_directory_path() / "msa_bank_bench").string();
+  const std::string folder = Folder(options, "msa_bank_bench");
   const bool filled =
       command == "search" && options.contains("--folder") && std::filesystem::exists(folder);
   if (!filled) {
@@ -336,11 +332,4 @@ int Run(int argc, char** argv) {
 }  // namespace
 }  // namespace msa::bench
 
-int main(int argc, char** argv) {
-  try {
-    return msa::bench::Run(argc, argv);
-  } catch (const std::exception& error) {
-    std::fprintf(stderr, "%s\n", error.what());
-    return 1;
-  }
-}
+int main(int argc, char** argv) { return msa::bench::Main(argc, argv, msa::bench::Run); }

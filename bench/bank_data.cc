@@ -3,6 +3,9 @@
 #include <sys/resource.h>
 
 #include <algorithm>
+#include <cstdio>
+#include <exception>
+#include <filesystem>
 
 namespace msa::bench {
 namespace {
@@ -75,6 +78,27 @@ void AddPassage(NewDocument* document, const std::string& text) {
 int64_t Number(const Options& options, const std::string& name, int64_t fallback) {
   const auto found = options.find(name);
   return found == options.end() ? fallback : std::stoll(found->second);
+}
+
+Options ParseOptions(int argc, char** argv, int first) {
+  Options options;
+  for (int i = first; i + 1 < argc; i += 2) options[argv[i]] = argv[i + 1];
+  return options;
+}
+
+std::string Folder(const Options& options, const std::string& name) {
+  const auto given = options.find("--folder");
+  return given != options.end() ? given->second
+                                : (std::filesystem::temp_directory_path() / name).string();
+}
+
+int Main(int argc, char** argv, int (*run)(int, char**)) {
+  try {
+    return run(argc, argv);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "%s\n", error.what());
+    return 1;
+  }
 }
 
 }  // namespace msa::bench

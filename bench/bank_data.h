@@ -60,6 +60,13 @@ void AddPassage(NewDocument* document, const std::string& text);
 
 // "--name value", by name.
 using Options = std::map<std::string, std::string>;
+// Those from argument `first` on.
+Options ParseOptions(int argc, char** argv, int first);
 int64_t Number(const Options& options, const std::string& name, int64_t fallback);
+// --folder, or one of that name for temporary files.
+std::string Folder(const Options& options, const std::string& name);
+
+// The exit status of `run`; 1, once it is printed, if it throws.
+int Main(int argc, char** argv, int (*run)(int, char**));
 
 }  // namespace msa::bench

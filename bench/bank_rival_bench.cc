@@ -179,16 +179,12 @@ class Race {
 };
 
 int Run(int argc, char** argv) {
-  Options options;
-  for (int i = 1; i + 1 < argc; i += 2) options[argv[i]] = argv[i + 1];
+  const Options options = ParseOptions(argc, argv, 1);
   if (argc % 2 == 0) {
     std::fprintf(stderr, "usage: msa_bank_rival_bench [--option value]…\n");
     return 2;
   }
-  const std::string folder =
-      options.contains("--folder")
-          ? options["--folder"]
-          : (std::filesystem::temp_directory_path() / "msa_bank_rival_bench").string();
+  const std::string folder = Folder(options, "msa_bank_rival_bench");
   std::filesystem::remove_all(folder);
   std::filesystem::create_directories(folder);
   const int64_t documents = Number(options, "--documents", 1000000);
@@ -209,11 +205,4 @@ int Run(int argc, char** argv) {
 }  // namespace
 }  // namespace msa::bench
 
-int main(int argc, char** argv) {
-  try {
-    return msa::bench::Run(argc, argv);
-  } catch (const std::exception& error) {
-    std::fprintf(stderr, "%s\n", error.what());
-    return 1;
-  }
-}
+int main(int argc, char** argv) { return msa::bench::Main(argc, argv, msa::bench::Run); }
