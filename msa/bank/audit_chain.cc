@@ -4,6 +4,7 @@
 #include <set>
 
 #include "msa/bank/audit.h"
+#include "msa/bank/bytes.h"
 #include "msa/bank/latent_catalog.h"
 #include "msa/bank/migration.h"
 #include "msa/bank/revision_totals.h"
@@ -18,13 +19,6 @@ bool SameTime(int64_t a, int64_t b) {
   // Unsigned: a damaged row may hold any number.
   const auto [first, last] = std::minmax(a, b);
   return static_cast<uint64_t>(last) - static_cast<uint64_t>(first) <= kClockMilliseconds;
-}
-
-template <size_t kBytes>
-bool CopyBlob(std::span<const std::byte> blob, std::array<std::byte, kBytes>* out) {
-  if (blob.size() != kBytes) return false;
-  std::ranges::copy(blob, out->begin());
-  return true;
 }
 
 std::string Describe(const ChainEntry& entry) { return "chain entry " + std::to_string(entry.seq); }

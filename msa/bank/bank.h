@@ -259,6 +259,9 @@ struct RevisionInfo {
 // kErased: the document was erased from this bank and is not readmitted, so it was left out.
 enum class AddOutcome { kAdded, kReplaced, kUnchanged, kErased };
 
+// Certificates are small; a larger file is none.
+inline constexpr int64_t kMaxCertificateBytes = int64_t{64} << 20;
+
 struct EraseRequest {
   // Ids, keys, or unique parts of keys or titles, of documents of any revision.
   std::vector<std::string> documents;

@@ -2,6 +2,7 @@
 // short buffer turns the reader bad, and its caller checks once.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <charconv>
@@ -80,6 +81,14 @@ class ByteReader {
   std::span<const std::byte> rest_;
   bool good_ = true;
 };
+
+// False, and nothing copied, if the blob has another length.
+template <size_t kBytes>
+bool CopyBlob(std::span<const std::byte> blob, std::array<std::byte, kBytes>* out) {
+  if (blob.size() != kBytes) return false;
+  std::ranges::copy(blob, out->begin());
+  return true;
+}
 
 // Exactly kBytes in hex; nullopt otherwise.
 template <size_t kBytes>

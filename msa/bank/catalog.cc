@@ -53,7 +53,7 @@ std::map<std::string, std::string> ParseLabels(std::string_view json_text) {
 template <size_t kBytes>
 std::array<std::byte, kBytes> FixedBlob(std::span<const std::byte> blob) {
   std::array<std::byte, kBytes> bytes{};
-  if (blob.size() == kBytes) std::ranges::copy(blob, bytes.begin());
+  CopyBlob(blob, &bytes);
   return bytes;
 }
 

@@ -3,13 +3,14 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "msa/bank/layout.h"
+
 namespace msa {
 namespace {
 
 using Json = nlohmann::json;
 
 constexpr char kSetting[] = "compaction";
-constexpr int64_t kDayMilliseconds = int64_t{24} * 60 * 60 * 1000;
 // Far from 2^63 when added up.
 constexpr int64_t kEverything = int64_t{1} << 60;
 

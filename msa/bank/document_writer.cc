@@ -245,11 +245,9 @@ Result<VersionId> DocumentWriter::InsertVersion(const Known& known, const Prepar
 Status DocumentWriter::IndexPassages(int64_t first_passage, const NewDocument& document) {
   for (size_t i = 0; i < document.passages.size(); ++i) {
     const NewPassage& passage = document.passages[i];
-    MSA_RETURN_IF_ERROR(
-        lexical_.Add(PassageId{first_passage + static_cast<int64_t>(i)}, document.title,
-                     std::string_view(document.text)
-                         .substr(static_cast<size_t>(passage.begin),
-                                 static_cast<size_t>(passage.end - passage.begin))));
+    MSA_RETURN_IF_ERROR(lexical_.Add(PassageId{first_passage + static_cast<int64_t>(i)},
+                                     document.title,
+                                     PassageText(document.text, passage.begin, passage.end)));
   }
   return OkStatus();
 }

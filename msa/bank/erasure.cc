@@ -188,8 +188,7 @@ Status Erasure::EraseFromShard(const Catalog::ShardRow& shard, std::span<const V
           content->second.passages[static_cast<size_t>(id - version.first_passage)];
       passages.push_back(
           {passage.id, version.info.title,
-           content->second.text.substr(static_cast<size_t>(passage.begin),
-                                       static_cast<size_t>(passage.end - passage.begin))});
+           std::string(PassageText(content->second.text, passage.begin, passage.end))});
     }
   }
   if (!holds_any) return OkStatus();

@@ -1,8 +1,8 @@
 #include "msa/bank/key_recovery.h"
 
-#include <algorithm>
 #include <vector>
 
+#include "msa/bank/bytes.h"
 #include "msa/bank/lexical_writer.h"
 #include "msa/bank/shard_image.h"
 
@@ -37,10 +37,9 @@ Result<std::set<DocId>> FindDestroyed(WriteTransaction& transaction) {
     MSA_ASSIGN_OR_RETURN(const bool row, rows.Step());
     if (!row) return documents;
     RandomNumber number{};
-    if (rows.Blob(1).size() != number.size()) {
+    if (!CopyBlob(rows.Blob(1), &number)) {
       return DataLoss("catalog: document " + std::to_string(rows.Int(0)) + " has no number");
     }
-    std::ranges::copy(rows.Blob(1), number.begin());
     MSA_ASSIGN_OR_RETURN(const bool is_destroyed, cipher->keyring().IsDestroyed(number));
     if (is_destroyed) documents.insert(DocId{rows.Int(0)});
   }

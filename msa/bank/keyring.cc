@@ -1,7 +1,6 @@
 #include "msa/bank/keyring.h"
 
 #include <algorithm>
-#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <utility>
@@ -56,7 +55,7 @@ std::string KeyringPath(const BankId& bank) {
 }
 
 Result<SecretKey> LoadMasterKey(bool make) {
-  if (const char* hex = std::getenv("MSA_MASTER_KEY"); hex != nullptr && *hex != '\0') {
+  if (const char* hex = EnvironmentOrNull("MSA_MASTER_KEY")) {
     const auto secret = ParseHex<sizeof(Secret)>(hex);
     if (!secret) return InvalidArgument("MSA_MASTER_KEY must be 64 hexadecimal digits");
     return SecretKey(*secret);

@@ -62,5 +62,6 @@ Status CheckFileHeader(const msa::File& file, FileKind kind, const BankId& bank,
 bool LiesIn(const std::string& path, const std::string& folder);
 
 int64_t UnixMilliseconds();
+inline constexpr int64_t kDayMilliseconds = int64_t{24} * 60 * 60 * 1000;
 
 }  // namespace msa

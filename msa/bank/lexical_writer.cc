@@ -181,13 +181,11 @@ Status LexicalWriter::AddCommitted(int64_t first_passage, int64_t end_passage) {
           return content.status().WithContext(
               transaction_.core().layout.File(FileKind::kPack, pack));
         }
-        const std::string_view text = content->text;
         for (const PassageInfo& passage : content->passages) {
           // A version may lie across the border of two shards.
           if (passage.id.value < first_passage || passage.id.value >= end_passage) continue;
           MSA_RETURN_IF_ERROR(Index(passage.id, version.info.title,
-                                    text.substr(static_cast<size_t>(passage.begin),
-                                                static_cast<size_t>(passage.end - passage.begin))));
+                                    PassageText(content->text, passage.begin, passage.end)));
         }
         return OkStatus();
       });

@@ -1,11 +1,11 @@
 #include <unistd.h>
 
-#include <algorithm>
 #include <filesystem>
 #include <set>
 
 #include "msa/bank/audit.h"
 #include "msa/bank/backup.h"
+#include "msa/bank/bytes.h"
 #include "msa/bank/certificate.h"
 #include "msa/bank/copy.h"
 #include "msa/bank/erasure.h"
@@ -15,7 +15,6 @@
 namespace msa {
 namespace {
 
-constexpr int64_t kMaxCertificateBytes = int64_t{64} << 20;
 constexpr char kMessage[] = "restore: erased after the backup was made";
 
 // What was erased from a bank, as its later states and its certificates say.
@@ -42,8 +41,7 @@ Status AddFromBank(FileSystem& fs, const std::string& path, const BankId& bank,
     MSA_ASSIGN_OR_RETURN(const bool row, entries.Step());
     if (!row) break;
     RandomNumber number{};
-    if (entries.Blob(0).size() != number.size()) return DataLoss("the chain is damaged");
-    std::ranges::copy(entries.Blob(0), number.begin());
+    if (!CopyBlob(entries.Blob(0), &number)) return DataLoss("the chain is damaged");
     erasures->numbers.insert(number);
   }
   MSA_ASSIGN_OR_RETURN(Statement rows, catalog.db().Prepare("SELECT lookup, time FROM erased"));

@@ -3,13 +3,14 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "msa/bank/layout.h"
+
 namespace msa {
 namespace {
 
 using Json = nlohmann::json;
 
 constexpr char kSetting[] = "retention";
-constexpr int64_t kDayMilliseconds = int64_t{24} * 60 * 60 * 1000;
 constexpr int64_t kMaxDays = 1000000;
 
 // Marks what the revision at the end of `path` sees.

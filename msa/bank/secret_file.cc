@@ -33,11 +33,6 @@ Status MakeSecretFile(const std::string& path, const SecretKind& kind) {
   return failed == 0 || failed == EEXIST ? OkStatus() : ErrnoStatus("make " + path, failed);
 }
 
-const char* EnvironmentOrNull(const char* name) {
-  const char* value = std::getenv(name);
-  return value != nullptr && *value != '\0' ? value : nullptr;
-}
-
 }  // namespace
 
 Result<Secret> ReadSecretFile(const std::string& path, const SecretKind& kind) {
@@ -60,6 +55,11 @@ Result<Secret> ReadSecretFile(const std::string& path, const SecretKind& kind) {
 Result<Secret> ReadOrMakeSecretFile(const std::string& path, const SecretKind& kind) {
   if (!PosixFileSystem().Exists(path)) MSA_RETURN_IF_ERROR(MakeSecretFile(path, kind));
   return ReadSecretFile(path, kind);
+}
+
+const char* EnvironmentOrNull(const char* name) {
+  const char* value = std::getenv(name);
+  return value != nullptr && *value != '\0' ? value : nullptr;
 }
 
 std::string UserPath(const char* variable, const char* xdg_variable, std::string_view below_home,

@@ -25,6 +25,8 @@ Result<Secret> ReadSecretFile(const std::string& path, const SecretKind& kind);
 // As ReadSecretFile, but makes a random one (mode 0600) where there is none.
 Result<Secret> ReadOrMakeSecretFile(const std::string& path, const SecretKind& kind);
 
+// Null if it is not set, or empty.
+const char* EnvironmentOrNull(const char* name);
 // "FOLDER/NAME": $VARIABLE if it is set, else `name` in the folder msa of $XDG_VARIABLE, else of
 // `below_home` in the user's home. Empty: there is no home.
 std::string UserPath(const char* variable, const char* xdg_variable, std::string_view below_home,

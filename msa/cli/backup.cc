@@ -14,10 +14,9 @@ struct Options : CommonOptions {
 };
 
 Status Backup(const Options& options) {
-  const ProgressMode progress =
-      options.quiet || options.json ? ProgressMode::kOff : ProgressMode::kAuto;
-  MSA_ASSIGN_OR_RETURN(const BackupReport report,
-                       BackupBank(options.bank, options.folder, {progress, &InterruptFlag()}));
+  MSA_ASSIGN_OR_RETURN(
+      const BackupReport report,
+      BackupBank(options.bank, options.folder, {options.Progress(), &InterruptFlag()}));
   if (options.json) {
     PrintJson(ToJson(report));
   } else {

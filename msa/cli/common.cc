@@ -141,7 +141,7 @@ Result<EngineOptions> CommonOptions::Engine() const {
   }
   options.memory.key_dtype = *ParseDType(key_dtype_);        // checked by the parser
   options.memory.latent_dtype = *ParseDType(latent_dtype_);  // likewise
-  options.progress = quiet || json ? ProgressMode::kOff : ProgressMode::kAuto;
+  options.progress = Progress();
   options.cancelled = &InterruptFlag();
   return options;
 }

@@ -45,6 +45,8 @@ struct CommonOptions {
   void AddEncrypt(CLI::App& command);  // of commands that make banks
   void AddWriting(CLI::App& command);  // who writes a revision, and why
 
+  // Bars, unless --quiet or --json.
+  ProgressMode Progress() const { return quiet || json ? ProgressMode::kOff : ProgressMode::kAuto; }
   // Engine options with what the flags say; the interrupt flag is wired in.
   Result<EngineOptions> Engine() const;
   Result<LabelFilter> Where() const;
@@ -63,8 +65,6 @@ struct CommonOptions {
 // Prints "msa: error: …" (or {"error": {"code", "message"}} with json) and returns the exit status
 // for it.
 int ReportError(const Status& status, bool json);
-// Certificates are small; a larger file is none.
-inline constexpr int64_t kMaxCertificateBytes = int64_t{64} << 20;
 // --key of the commands that sign.
 void AddSigningKey(CLI::App& command, std::string* key);
 

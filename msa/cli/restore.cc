@@ -29,7 +29,7 @@ void Print(const Options& options, const RestoreReport& report) {
 
 Status Restore(const Options& options) {
   RestoreOptions restore;
-  restore.progress = options.quiet || options.json ? ProgressMode::kOff : ProgressMode::kAuto;
+  restore.progress = options.Progress();
   restore.cancelled = &InterruptFlag();
   restore.current = options.current;
   restore.readmit = options.engine.readmit;
