@@ -5,6 +5,7 @@
 #include <set>
 
 #include "msa/bank/committed_files.h"
+#include "msa/bank/file_runs.h"
 #include "msa/bank/latent_catalog.h"
 #include "msa/bank/latent_writer.h"
 #include "msa/bank/lexical_writer.h"
@@ -16,11 +17,6 @@ namespace {
 
 // Text of erased documents that is kept in memory on the way. Of more, shards are built anew.
 constexpr int64_t kKeptTextBytes = int64_t{64} << 20;
-
-struct Run {
-  int64_t begin;
-  int64_t bytes;
-};
 
 Status UpdateTotals(Catalog& catalog) {
   MSA_ASSIGN_OR_RETURN(const std::vector<RevisionTotals> totals, ComputeTotals(catalog));
@@ -119,11 +115,11 @@ Erasure::Contents Erasure::ReadDoomed(std::span<const VersionRow> versions) {
 // Frames and tail blocks have checksums of their own, so zeros in their place disturb nobody.
 Status Erasure::ZeroRuns(std::span<const VersionRow> versions) {
   Catalog& catalog = transaction_.catalog();
-  std::map<std::pair<FileKind, FileId>, std::vector<Run>> runs;
+  std::map<std::pair<FileKind, FileId>, std::vector<FileRange>> ranges;
   MSA_ASSIGN_OR_RETURN(const auto encodings, ReadEncodings(catalog));
   for (const VersionRow& version : versions) {
     if (version.info.text_kept) {
-      runs[{FileKind::kPack, version.frame.file}].push_back(
+      ranges[{FileKind::kPack, version.frame.file}].push_back(
           {version.frame.position, version.frame.length});
     }
     for (const EncodingInfo& encoding : encodings) {
@@ -131,15 +127,17 @@ Status Erasure::ZeroRuns(std::span<const VersionRow> versions) {
                            ReadPlacesOf(catalog, encoding.id, version.info.version));
       for (const LatentPlace& place : places) {
         if (place.kind != FileKind::kTail) continue;
-        runs[{FileKind::kTail, place.file}].push_back(
+        ranges[{FileKind::kTail, place.file}].push_back(
             {place.position, TailBlockBytes(LatentRowSizes(encoding.layout), place.num_chunks)});
       }
     }
   }
-  for (const auto& [file, of_file] : runs) {
+  for (const auto& [file, of_file] : ranges) {
     const std::string path = transaction_.core().layout.File(file.first, file.second);
     MSA_ASSIGN_OR_RETURN(const auto opened, transaction_.fs().Open(path, OpenMode::kReadWrite));
-    for (const Run& run : of_file) MSA_RETURN_IF_ERROR(ZeroRange(*opened, run.begin, run.bytes));
+    for (const FileRange& range : of_file) {
+      MSA_RETURN_IF_ERROR(ZeroRange(*opened, range.position, range.bytes));
+    }
     MSA_RETURN_IF_ERROR(opened->Sync());
     MSA_RETURN_IF_ERROR(opened->Close());
   }
