@@ -1,8 +1,9 @@
 // Random operations of every kind on a bank and on a plain model of it, with power lost at random
 // writes and syncs, of SQLite's files too, or at every one of a history: no acknowledged revision
 // is lost, no erased document is there again, and every revision equals the model's.
-// MSA_MODEL_SEEDS says how many histories to run (6), MSA_MODEL_STRIDE at which writes and syncs of
-// one to look: 1 at every one, by default at every 150th.
+// MSA_MODEL_SEEDS says how many histories to run (6), MSA_MODEL_FIRST_SEED which is the first (1),
+// MSA_MODEL_STRIDE at which writes and syncs of one to look: 1 at every one, by default at every
+// 150th.
 #include <gmock/gmock.h>
 
 #include <algorithm>
@@ -552,10 +553,11 @@ int64_t Setting(const char* name, int64_t otherwise) {
 
 void RunHistories(bool encrypt) {
   const auto histories = static_cast<unsigned>(Setting("MSA_MODEL_SEEDS", 6));
+  const auto first = static_cast<unsigned>(Setting("MSA_MODEL_FIRST_SEED", 1));
   int64_t operations = 0;
   int64_t losses = 0;
   int64_t dropped = 0;
-  for (unsigned seed = 1; seed <= histories; ++seed) {
+  for (unsigned seed = first; seed < first + histories; ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     TemporaryFolder folder;
     const KeysIn keys(folder);
