@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -349,6 +350,8 @@ def test_a_backup_follows_its_bank_and_comes_back(command, history, tmp_path):
 
 def test_repair_drops_what_is_damaged_and_says_what(command, history, tmp_path):
     assert command.json("repair", history)[0]["sound"]
+    size, total = re.match(r"reading: (\S+) of (\S+) bytes", command("repair", history).stderr).groups()
+    assert size == total and command("repair", history, "--quiet").stderr == ""
     pack = next((history / "packs").iterdir())
     data = bytearray(pack.read_bytes())
     data[-1] ^= 1  # the frame added last: the harbour as it is now

@@ -15,24 +15,36 @@ constexpr int64_t kMaxFileBytes = int64_t{1} << 36;
 
 class DamageFinder {
  public:
-  DamageFinder(BankCore& core, Catalog& catalog, bool distrusts_places)
-      : core_(core), catalog_(catalog), distrusts_places_(distrusts_places) {}
+  DamageFinder(BankCore& core, Catalog& catalog, bool distrusts_places, ProgressMode progress)
+      : core_(core),
+        catalog_(catalog),
+        distrusts_places_(distrusts_places),
+        progress_("reading", "bytes", 0, progress) {}
 
   Result<Damage> Find() {
     MSA_ASSIGN_OR_RETURN(runs_, ReadRuns(catalog_));
     MSA_ASSIGN_OR_RETURN(shards_, catalog_.Shards());
     MSA_ASSIGN_OR_RETURN(const auto files, catalog_.Files());
     MSA_ASSIGN_OR_RETURN(doomed_, ReadDoomedVersions(catalog_));
-    for (const Catalog::FileRow& file : files) MSA_RETURN_IF_ERROR(CheckLength(file));
+    int64_t bytes = 0;
+    for (const Catalog::FileRow& file : files) {
+      MSA_RETURN_IF_ERROR(CheckLength(file));
+      bytes += file.length;
+    }
+    progress_.SetTotal(bytes);
     // Packs first: without its text a version keeps no latents.
     for (const Catalog::FileRow& file : files) {
-      if (file.kind == FileKind::kPack) MSA_RETURN_IF_ERROR(CheckPack(file));
+      if (file.kind != FileKind::kPack) continue;
+      MSA_RETURN_IF_ERROR(CheckPack(file));
+      progress_.Add(file.length);
     }
     std::ranges::sort(damage_.texts, {}, [](const auto& text) { return text.info.version; });
     for (const Catalog::FileRow& file : files) {
+      if (file.kind == FileKind::kPack) continue;
       if (file.kind == FileKind::kTail) MSA_RETURN_IF_ERROR(CheckTail(file));
       if (file.kind == FileKind::kSegment) MSA_RETURN_IF_ERROR(CheckSegment(file));
       if (file.kind == FileKind::kLexical) CheckShard(file);
+      progress_.Add(file.length);
     }
     return std::move(damage_);
   }
@@ -128,6 +140,7 @@ class DamageFinder {
   BankCore& core_;
   Catalog& catalog_;
   const bool distrusts_places_;
+  Progress progress_;
   FileRuns runs_;
   std::vector<Catalog::ShardRow> shards_;
   std::set<int64_t> doomed_;
@@ -136,8 +149,9 @@ class DamageFinder {
 
 }  // namespace
 
-Result<Damage> FindDamage(BankCore& core, Catalog& catalog, bool distrusts_places) {
-  return DamageFinder(core, catalog, distrusts_places).Find();
+Result<Damage> FindDamage(BankCore& core, Catalog& catalog, bool distrusts_places,
+                          ProgressMode progress) {
+  return DamageFinder(core, catalog, distrusts_places, progress).Find();
 }
 
 }  // namespace msa

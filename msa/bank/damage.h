@@ -11,6 +11,7 @@
 #include "msa/bank/core.h"
 #include "msa/bank/file_runs.h"
 #include "msa/bank/latents.h"
+#include "msa/base/progress.h"
 
 namespace msa {
 
@@ -24,6 +25,7 @@ struct Damage {
 
 // Reads every file of the bank, of which any may be missing. `distrusts_places`: counts all latents
 // as damaged, because the rows that say whose they are may be.
-Result<Damage> FindDamage(BankCore& core, Catalog& catalog, bool distrusts_places);
+Result<Damage> FindDamage(BankCore& core, Catalog& catalog, bool distrusts_places,
+                          ProgressMode progress = ProgressMode::kOff);
 
 }  // namespace msa

@@ -99,7 +99,8 @@ class Repair {
   }
 
   Status InspectFiles(Catalog& catalog) {
-    auto damage = FindDamage(*core_, catalog, /*distrusts_places=*/report_.index);
+    auto damage =
+        FindDamage(*core_, catalog, /*distrusts_places=*/report_.index, options_.progress);
     if (!damage.ok()) return WithHint(damage.status());
     damage_ = *std::move(damage);
     for (const Catalog::FileRow& file : damage_.files) {

@@ -8,6 +8,7 @@
 
 #include "msa/base/file.h"
 #include "msa/base/ids.h"
+#include "msa/base/progress.h"
 #include "msa/base/status.h"
 
 namespace msa {
@@ -15,6 +16,7 @@ namespace msa {
 struct RepairOptions {
   bool dry_run = false;  // says what it would do, and changes nothing
   std::string author;    // of the revision that removes documents; empty: the name of the user
+  ProgressMode progress = ProgressMode::kOff;
 };
 
 struct RepairReport {

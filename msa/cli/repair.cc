@@ -62,7 +62,9 @@ void Print(const RepairReport& report, bool dry_run) {
 }
 
 int Run(const Options& options) {
-  const auto report = RepairBank(options.bank, options.repair);
+  RepairOptions repair = options.repair;
+  repair.progress = options.Progress();
+  const auto report = RepairBank(options.bank, repair);
   if (!report.ok()) return ReportError(report.status(), options.json);
   if (options.json) {
     PrintJson(Describe(*report));
