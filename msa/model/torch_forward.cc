@@ -344,6 +344,9 @@ Result<std::unique_ptr<Transformer>> LoadTorchForward(const WeightSource& source
   MSA_CHECK(mode == WeightMode::kF32 || mode == WeightMode::kBF16);
   MSA_ASSIGN_OR_RETURN(const at::Device device, ParseDevice(device_name));
   if (num_threads > 0) at::set_num_threads(num_threads);
+  // On Hopper libtorch 2.13 prefers cuDNN's attention, which builds a plan for every new shape; hardly
+  // two batches of passages have the same. Flash attention takes any shape at once.
+  if (device.is_cuda()) at::globalContext().setSDPUseCuDNN(false);
   return WithTorch([&]() -> Result<std::unique_ptr<Transformer>> {
     auto forward = std::make_unique<TorchForward>(source, plan, mode, device);
     MSA_RETURN_IF_ERROR(forward->Load());
