@@ -460,6 +460,16 @@ def test_an_encrypted_bank_keeps_nothing_in_plain(command, files, tmp_path):
     assert "heron.txt" in command("list", restored, *keys).stdout
     command("audit", restored, *keys)
 
+    changed = tmp_path / "changed.key"
+    report = command.json("rekey", bank, "--new-master-key", changed, *keys)[0]
+    assert report["master_key"] == str(changed) and list(keyrings.glob("*.keys")) == [pathlib.Path(report["keyring"])]
+    for refused in (command("list", bank, *keys, status=FAILED), command("rekey", bank, "--new-master-key", master, *keys, status=FAILED)):
+        assert "does not open the keyring" in refused.stderr
+    keys = ("--keyrings", keyrings, "--master-key", changed)
+    for each in (bank, restored, backup):
+        command("audit", each, *keys)
+    assert "master key already" in command("rekey", bank, "--new-master-key", changed, *keys, status=FAILED).stderr
+
     plain = tmp_path / "plain"
     command("add", plain, files / "heron.txt", "--no-encode")
     assert not command.json("info", plain)[0]["encrypted"]
@@ -467,6 +477,7 @@ def test_an_encrypted_bank_keeps_nothing_in_plain(command, files, tmp_path):
     assert b"heron" in folder
     refused = command("add", plain, files / "heron.txt", "--encrypt", *keys, status=FAILED)
     assert "not encrypted" in refused.stderr
+    assert "not encrypted" in command("rekey", plain, "--new-master-key", changed, *keys, status=FAILED).stderr
 
 
 def test_search_finds_text_of_every_kind(command, bank):

@@ -9,6 +9,7 @@
 #include "msa/bank/backup.h"
 #include "msa/bank/bank_test_util.h"
 #include "msa/bank/core.h"
+#include "msa/bank/rekey.h"
 #include "msa/bank/repair.h"
 #include "msa/bank/sqlite.h"
 #include "msa/bank/writer.h"
@@ -415,6 +416,38 @@ TEST_F(EncryptionTest, DamageIsRepairedAndNamed) {
   ASSERT_EQ(report->texts.size(), 1U);
   EXPECT_EQ(report->texts[0].document, MakeSecret(4).key);
   EXPECT_EQ(AuditCode(), StatusCode::kOk);
+}
+
+TEST_F(EncryptionTest, ABankWithAnotherMasterKeyIsWhatItWas) {
+  ASSERT_NO_FATAL_FAILURE(MakeHistory(path_, true));
+  std::filesystem::copy(path_, folder_ / "copy", std::filesystem::copy_options::recursive);
+  const std::string next = folder_ / "next.key";
+  EXPECT_EQ(RekeyBank(path_, path_ + "/next.key").status().code(), StatusCode::kFailedPrecondition);
+  EXPECT_EQ(RekeyBank(path_, folder_ / "master.key").status().code(), StatusCode::kInvalidArgument);
+  {
+    const auto bank = Bank::Open(path_).value();
+    const auto writer = bank->StartWrite();
+    ASSERT_OK(writer);
+    // The keyring is that of the copy too.
+    EXPECT_EQ(RekeyBank(folder_ / "copy", next).status().code(), StatusCode::kUnavailable);
+  }
+  const auto report = RekeyBank(path_, next);
+  ASSERT_OK(report);
+  EXPECT_EQ(report->master_key, next);
+  EXPECT_EQ(Bank::Open(path_).status().code(), StatusCode::kFailedPrecondition);
+  EXPECT_EQ(Bank::Open(folder_ / "copy").status().code(), StatusCode::kFailedPrecondition);
+
+  const ScopedVariable changed("MSA_MASTER_KEY_FILE", next);
+  for (const std::string& path : {path_, folder_ / "copy"}) {
+    const auto bank = Bank::Open(path);
+    ASSERT_OK(bank);
+    ASSERT_OK((*bank)->Audit());
+    const auto snapshot = (*bank)->Latest().value();
+    EXPECT_EQ(snapshot->FindDocument(MakeSecret(20).key)->title, MakeSecret(20).title);
+    ASSERT_OK((*bank)->StartWrite());
+  }
+  ASSERT_OK(Bank::Create(folder_ / "plain", {}));
+  EXPECT_EQ(RekeyBank(folder_ / "plain", next).status().code(), StatusCode::kFailedPrecondition);
 }
 
 // Destroying a key erases a document from copies of the bank that were made before.

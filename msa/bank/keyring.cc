@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "msa/bank/bytes.h"
+#include "msa/bank/committed_files.h"
 #include "msa/base/check.h"
 #include "msa/base/hash.h"
 
@@ -36,11 +37,39 @@ bool ChecksumFits(std::span<const std::byte> slot) {
   return checksum == Checksum64(slot.first(kSlotBytes - sizeof(uint64_t)));
 }
 
+SlotBytes RootSlot(const BankId& bank, const SecretKey& master, const SecretKey& root) {
+  ByteWriter writer;
+  writer.PutBytes(AsBytes(kMagic));
+  writer.Put<uint32_t>(kFormat);
+  writer.Put<uint32_t>(kSlotBytes);
+  writer.PutBytes(bank);
+  writer.PutBytes(
+      Sealer(master, bank, RandomNumber{}).Seal(CipherRole::kKeyringRoot, 0, 0, root.bytes()));
+  return WithChecksum(writer);
+}
+
+SlotBytes KeySlot(const RandomNumber& number, Keyring::Kind kind, bool is_destroyed,
+                  std::span<const std::byte> sealed) {
+  ByteWriter writer;
+  writer.Put<int64_t>(static_cast<int64_t>(kind));
+  writer.Put<int64_t>(is_destroyed ? 1 : 0);
+  writer.PutBytes(number);
+  writer.PutBytes(sealed);
+  return WithChecksum(writer);
+}
+
 SecretKey KeyOf(std::span<const std::byte> bytes) {
   Secret secret;
   MSA_CHECK(bytes.size() == secret.size());
   std::ranges::copy(bytes, secret.begin());
   return SecretKey(secret);
+}
+
+std::vector<std::byte> SealKey(const SecretKey& master, const BankId& bank,
+                               const RandomNumber& number, Keyring::Kind kind,
+                               const SecretKey& key) {
+  return Sealer(master, bank, number)
+      .Seal(CipherRole::kKeyringKey, static_cast<int64_t>(kind), 0, key.bytes());
 }
 
 Status NoMasterKey(const std::string& why) {
@@ -71,6 +100,11 @@ Result<SecretKey> LoadMasterKey(bool make) {
   return SecretKey(*secret);
 }
 
+Result<SecretKey> ReadOrMakeMasterKey(const std::string& path) {
+  MSA_ASSIGN_OR_RETURN(const Secret secret, ReadOrMakeSecretFile(path, kMasterKey));
+  return SecretKey(secret);
+}
+
 size_t Keyring::HashNumber::operator()(const RandomNumber& number) const {
   size_t hash = 0;  // the numbers are random
   std::memcpy(&hash, number.data(), sizeof(hash));
@@ -86,16 +120,8 @@ Status Keyring::Create(FileSystem& fs, const std::string& path, const BankId& ba
   }
   if (error) return ErrnoStatus("make folder " + folder.string(), error.value());
   if (fs.Exists(path)) return AlreadyExists(path + " is there already");
-  const SecretKey root = SecretKey::Random();
-  ByteWriter writer;
-  writer.PutBytes(AsBytes(kMagic));
-  writer.Put<uint32_t>(kFormat);
-  writer.Put<uint32_t>(kSlotBytes);
-  writer.PutBytes(bank);
-  writer.PutBytes(
-      Sealer(master, bank, RandomNumber{}).Seal(CipherRole::kKeyringRoot, 0, 0, root.bytes()));
   MSA_ASSIGN_OR_RETURN(auto file, fs.Open(path, OpenMode::kCreate));
-  MSA_RETURN_IF_ERROR(file->WriteAt(0, WithChecksum(writer)));
+  MSA_RETURN_IF_ERROR(file->WriteAt(0, RootSlot(bank, master, SecretKey::Random())));
   MSA_RETURN_IF_ERROR(file->Sync());
   MSA_RETURN_IF_ERROR(file->Close());
   return fs.SyncDirectory(folder.string());
@@ -110,12 +136,13 @@ Result<std::unique_ptr<Keyring>> Keyring::Open(FileSystem& fs, const std::string
   }
   std::unique_ptr<Keyring> keyring(new Keyring(fs, path, bank, master));
   MSA_ASSIGN_OR_RETURN(const auto file, fs.Open(path, OpenMode::kRead));
-  const Status status = keyring->ReadRoot(*file);
-  if (!status.ok()) return status.WithContext(path);
+  const auto root = keyring->OpenRoot(*file, master);
+  if (!root.ok()) return root.status().WithContext(path);
+  keyring->root_ = *root;
   return keyring;
 }
 
-Status Keyring::ReadRoot(const File& file) {
+Result<SecretKey> Keyring::OpenRoot(const File& file, const SecretKey& master) const {
   SlotBytes slot;
   MSA_RETURN_IF_ERROR(file.ReadAt(0, slot));
   ByteReader reader(slot);
@@ -131,23 +158,24 @@ Status Keyring::ReadRoot(const File& file) {
   if (!std::ranges::equal(reader.GetBytes(sizeof(BankId)), bank_)) {
     return DataLoss("the keyring of another bank");
   }
-  const auto root = Sealer(master_, bank_, RandomNumber{})
+  const auto root = Sealer(master, bank_, RandomNumber{})
                         .Open(CipherRole::kKeyringRoot, 0, 0, reader.GetBytes(kSealedKeyBytes));
   if (!root.ok()) {
     return FailedPrecondition(
-        "this master key does not open the keyring; give the one that the bank was made with "
-        "(MSA_MASTER_KEY_FILE or MSA_MASTER_KEY)");
+        "this master key does not open the keyring; give the one that the bank was made with, or "
+        "that it was changed to last (MSA_MASTER_KEY_FILE or MSA_MASTER_KEY)");
   }
-  root_ = KeyOf(*root);
-  return OkStatus();
+  return KeyOf(*root);
 }
 
 // A slot that is neither whole nor zero is one that a writer was stopped in before its commit, or
 // damage; it is left as it is.
 Status Keyring::ReadSlots() {
+  MSA_ASSIGN_OR_RETURN(const auto file, fs_.Open(path_, OpenMode::kRead));
+  // Another process may have changed the master key.
+  MSA_RETURN_IF_ERROR(OpenRoot(*file, master_).status().WithContext(path_));
   slots_.clear();
   free_.clear();
-  MSA_ASSIGN_OR_RETURN(const auto file, fs_.Open(path_, OpenMode::kRead));
   MSA_ASSIGN_OR_RETURN(const int64_t size, file->Size());
   end_ = std::max<int64_t>(size / kSlotBytes, 1) * kSlotBytes;
   std::vector<std::byte> bytes;
@@ -170,12 +198,18 @@ Status Keyring::ReadSlots() {
       }
     }
   }
-  return OkStatus();
+  // A file whose place another took is overwritten from its beginning.
+  if (OpenRoot(*file, master_).ok()) return OkStatus();
+  slots_.clear();
+  free_.clear();
+  end_ = 0;
+  return FailedPrecondition(path_ + ": its master key was changed just now; open the bank again");
 }
 
 Status Keyring::OpenForWriting() {
   if (end_ == 0) MSA_RETURN_IF_ERROR(ReadSlots());
   if (writing_ == nullptr) {
+    MSA_RETURN_IF_ERROR(ClearLeftovers());
     MSA_ASSIGN_OR_RETURN(writing_, fs_.Open(path_, OpenMode::kReadWrite));
   }
   return OkStatus();
@@ -198,9 +232,7 @@ Result<SecretKey> Keyring::Add(Kind kind, const RandomNumber& number) {
   MSA_RETURN_IF_ERROR(OpenForWriting());
   const SecretKey key = SecretKey::Random();
   Slot slot{TakePosition(), kind, false, {}};
-  std::ranges::copy(Sealer(master_, bank_, number)
-                        .Seal(CipherRole::kKeyringKey, static_cast<int64_t>(kind), 0, key.bytes()),
-                    slot.sealed.begin());
+  std::ranges::copy(SealKey(master_, bank_, number, kind, key), slot.sealed.begin());
   MSA_RETURN_IF_ERROR(WriteSlot(number, slot));
   return key;
 }
@@ -218,22 +250,24 @@ Status Keyring::WriteSlot(const RandomNumber& number, const Slot& slot) {
   if (slot.is_destroyed && slot.kind == Kind::kShard) {
     return writing_->WriteAt(slot.position, SlotBytes{});
   }
-  ByteWriter writer;
-  writer.Put<int64_t>(static_cast<int64_t>(slot.kind));
-  writer.Put<int64_t>(slot.is_destroyed ? 1 : 0);
-  writer.PutBytes(number);
-  writer.PutBytes(slot.sealed);
-  return writing_->WriteAt(slot.position, WithChecksum(writer));
+  return writing_->WriteAt(slot.position,
+                           KeySlot(number, slot.kind, slot.is_destroyed, slot.sealed));
+}
+
+Result<SecretKey> Keyring::OpenSlot(const RandomNumber& number, const Slot& slot) const {
+  const auto key =
+      Sealer(master_, bank_, number)
+          .Open(CipherRole::kKeyringKey, static_cast<int64_t>(slot.kind), 0, slot.sealed);
+  if (!key.ok()) return key.status().WithContext(path_);
+  return KeyOf(*key);
 }
 
 Result<std::optional<SecretKey>> Keyring::Find(Kind kind, const RandomNumber& number) {
   const std::lock_guard lock(mutex_);
   MSA_ASSIGN_OR_RETURN(const Slot* slot, FindSlot(kind, number));
   if (slot == nullptr || slot->is_destroyed) return std::optional<SecretKey>();
-  const auto key = Sealer(master_, bank_, number)
-                       .Open(CipherRole::kKeyringKey, static_cast<int64_t>(kind), 0, slot->sealed);
-  if (!key.ok()) return key.status().WithContext(path_);
-  return std::optional<SecretKey>(KeyOf(*key));
+  MSA_ASSIGN_OR_RETURN(const SecretKey key, OpenSlot(number, *slot));
+  return std::optional<SecretKey>(key);
 }
 
 Result<bool> Keyring::IsDestroyed(const RandomNumber& document) {
@@ -273,9 +307,73 @@ Status Keyring::DestroyShardsExcept(const std::set<RandomNumber>& kept) {
 Status Keyring::Sync() {
   const std::lock_guard lock(mutex_);
   if (!is_dirty_) return OkStatus();
+  MSA_RETURN_IF_ERROR(OpenForWriting());
   MSA_RETURN_IF_ERROR(writing_->Sync());
   is_dirty_ = false;
   return OkStatus();
+}
+
+// The file before is overwritten after the new one has its name, so it needs a second name until
+// then: the next writer, or change, finds it by that.
+Status Keyring::ChangeMasterKey(const SecretKey& master) {
+  const std::lock_guard lock(mutex_);
+  MSA_CHECK(!is_dirty_);
+  if (std::ranges::equal(master.bytes(), master_.bytes())) {
+    return InvalidArgument(path_ + " has this master key already");
+  }
+  MSA_RETURN_IF_ERROR(ClearLeftovers());
+  MSA_RETURN_IF_ERROR(ReadSlots());
+  MSA_RETURN_IF_ERROR(WriteUnder(master, PathOf(Leftover::kNew)));
+  std::error_code error;
+  std::filesystem::create_hard_link(path_, PathOf(Leftover::kOld), error);
+  if (error) return ErrnoStatus("link " + PathOf(Leftover::kOld), error.value());
+  MSA_RETURN_IF_ERROR(fs_.SyncDirectory(Folder()));
+  MSA_RETURN_IF_ERROR(fs_.Rename(PathOf(Leftover::kNew), path_));
+  writing_.reset();
+  master_ = master;
+  MSA_RETURN_IF_ERROR(fs_.SyncDirectory(Folder()));
+  MSA_RETURN_IF_ERROR(ReadSlots());
+  return ClearLeftovers();
+}
+
+Status Keyring::WriteUnder(const SecretKey& master, const std::string& path) {
+  // Slots that are not whole stay behind.
+  std::vector<std::byte> bytes(static_cast<size_t>(end_));
+  std::ranges::copy(RootSlot(bank_, master, root_), bytes.begin());
+  for (const auto& [number, slot] : slots_) {
+    std::vector<std::byte> sealed(kSealedKeyBytes);
+    if (!slot.is_destroyed) {
+      MSA_ASSIGN_OR_RETURN(const SecretKey key, OpenSlot(number, slot));
+      sealed = SealKey(master, bank_, number, slot.kind, key);
+    }
+    std::ranges::copy(KeySlot(number, slot.kind, slot.is_destroyed, sealed),
+                      bytes.begin() + slot.position);
+  }
+  MSA_ASSIGN_OR_RETURN(const auto file, fs_.Open(path, OpenMode::kCreate));
+  MSA_RETURN_IF_ERROR(file->WriteAt(0, bytes));
+  MSA_RETURN_IF_ERROR(file->Sync());
+  return file->Close();
+}
+
+Status Keyring::ClearLeftovers() {
+  for (const Leftover leftover : {Leftover::kNew, Leftover::kOld}) {
+    const std::string path = PathOf(leftover);
+    if (!fs_.Exists(path)) continue;
+    // Stopped before the new file had its name: both names are of the keyring.
+    std::error_code error;
+    const bool is_keyring = std::filesystem::equivalent(path, path_, error);
+    if (error) return ErrnoStatus("compare " + path, error.value());
+    if (!is_keyring) MSA_RETURN_IF_ERROR(OverwriteFile(fs_, path));
+    MSA_RETURN_IF_ERROR(fs_.Remove(path));
+    MSA_RETURN_IF_ERROR(fs_.SyncDirectory(Folder()));
+  }
+  return OkStatus();
+}
+
+std::string Keyring::Folder() const { return std::filesystem::path(path_).parent_path().string(); }
+
+std::string Keyring::PathOf(Leftover leftover) const {
+  return path_ + (leftover == Leftover::kNew ? ".new" : ".old");
 }
 
 void Keyring::Forget() {
@@ -283,6 +381,7 @@ void Keyring::Forget() {
   slots_.clear();
   free_.clear();
   end_ = 0;
+  writing_.reset();
 }
 
 }  // namespace msa

@@ -27,6 +27,8 @@ std::string KeyringPath(const BankId& bank);
 // $MSA_MASTER_KEY_FILE, else of msa/master.key in $XDG_CONFIG_HOME, else in ~/.config.
 // kFailedPrecondition says what to do where there is none. `make`: the file is made if absent.
 Result<SecretKey> LoadMasterKey(bool make = false);
+// That of a file, which is made if absent.
+Result<SecretKey> ReadOrMakeMasterKey(const std::string& path);
 
 // Thread-safe. One process writes at a time (the bank's lock sees to it); keys that others add are
 // found, keys that others destroy are forgotten by Forget.
@@ -60,6 +62,11 @@ class Keyring {
   Status DestroyShardsExcept(const std::set<RandomNumber>& kept);
   // Makes what was added and destroyed durable.
   Status Sync();
+  // Seals all keys under another master key, in a new file that takes the place of this one: at any
+  // moment one of the two master keys opens all, and the one before opens nothing after that. What
+  // the old file held is overwritten. REQUIRES: nothing waits for Sync. kInvalidArgument: it is the
+  // master key already.
+  Status ChangeMasterKey(const SecretKey& master);
   // Drops what is in memory; keys are read from the file again.
   void Forget();
 
@@ -75,9 +82,15 @@ class Keyring {
     size_t operator()(const RandomNumber& number) const;
   };
 
+  // What a change of the master key writes, and what it replaces.
+  enum class Leftover { kNew, kOld };
+
   Keyring(FileSystem& fs, std::string path, const BankId& bank, const SecretKey& master)
-      : fs_(fs), path_(std::move(path)), bank_(bank), master_(master), root_(master) {}
-  Status ReadRoot(const File& file);
+      : fs_(fs), path_(std::move(path)), bank_(bank), root_(master), master_(master) {}
+  // The root key, if `master` opens it.
+  Result<SecretKey> OpenRoot(const File& file, const SecretKey& master) const;
+  std::string Folder() const;
+  std::string PathOf(Leftover leftover) const;
   // REQUIRES of what follows: mutex_ is held.
   Status ReadSlots();
   Status OpenForWriting();
@@ -85,14 +98,19 @@ class Keyring {
   int64_t TakePosition();
   // Of a shard that is destroyed nothing stays.
   Status WriteSlot(const RandomNumber& number, const Slot& slot);
+  Result<SecretKey> OpenSlot(const RandomNumber& number, const Slot& slot) const;
+  // All of the file, sealed under another master key, synced.
+  Status WriteUnder(const SecretKey& master, const std::string& path);
+  // Overwrites and removes what a change of the master key left that was stopped.
+  Status ClearLeftovers();
 
   FileSystem& fs_;
   const std::string path_;
   const BankId bank_;
-  const SecretKey master_;
   SecretKey root_;
 
   std::mutex mutex_;  // guards what follows
+  SecretKey master_;
   std::unordered_map<RandomNumber, Slot, HashNumber> slots_;
   std::vector<int64_t> free_;  // positions of slots that hold nothing
   int64_t end_ = 0;            // of the last slot; 0: nothing was read yet

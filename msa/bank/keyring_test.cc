@@ -23,6 +23,10 @@ class KeyringTest : public ::testing::Test {
     EXPECT_TRUE(keyring.ok()) << keyring.status();
     return keyring.ok() ? *std::move(keyring) : nullptr;
   }
+  std::unique_ptr<Keyring> OpenWith(const SecretKey& master, const std::string& path) {
+    auto keyring = Keyring::Open(PosixFileSystem(), path, bank_, master);
+    return keyring.ok() ? *std::move(keyring) : nullptr;
+  }
   static std::string Hex(const SecretKey& key) { return HexEncode(key.bytes()); }
   // Empty: there is none.
   static std::string Find(Keyring& keyring, Kind kind, const RandomNumber& number) {
@@ -175,6 +179,118 @@ TEST_F(KeyringTest, SlotsOfShardsAreUsedAgain) {
     ASSERT_OK(keyring->Destroy(Kind::kShard, shard));
   }
   EXPECT_EQ(ReadFile(path_).value().size(), 256U);
+}
+
+TEST_F(KeyringTest, ChangedMasterKeyOpensAllAndTheOneBeforeNothing) {
+  const RandomNumber document = MakeRandomNumber();
+  const RandomNumber shard = MakeRandomNumber();
+  const RandomNumber destroyed = MakeRandomNumber();
+  auto keyring = Open();
+  const std::string document_key = Hex(keyring->Add(Kind::kDocument, document).value());
+  const std::string shard_key = Hex(keyring->Add(Kind::kShard, shard).value());
+  ASSERT_OK(keyring->Add(Kind::kDocument, destroyed));
+  ASSERT_OK(keyring->Destroy(Kind::kDocument, destroyed));
+  ASSERT_OK(keyring->Sync());
+  const std::string root = Hex(keyring->root());
+  const std::string before = ReadFile(path_).value();
+  const auto reader = Open();  // as another process
+  ASSERT_EQ(Find(*reader, Kind::kDocument, document), document_key);
+  const auto old_file = PosixFileSystem().Open(path_, OpenMode::kRead).value();
+
+  const SecretKey master = SecretKey::Random();
+  ASSERT_OK(keyring->ChangeMasterKey(master));
+  EXPECT_EQ(keyring->ChangeMasterKey(master).code(), StatusCode::kInvalidArgument);
+  EXPECT_EQ(OpenWith(master_, path_), nullptr);
+  // It can be written on, by the object that changed it too.
+  const RandomNumber later = MakeRandomNumber();
+  const std::string later_key = Hex(keyring->Add(Kind::kDocument, later).value());
+  ASSERT_OK(keyring->Sync());
+  const auto opened = OpenWith(master, path_);
+  ASSERT_NE(opened, nullptr);
+  for (Keyring* each : {keyring.get(), opened.get()}) {
+    EXPECT_EQ(Hex(each->root()), root);
+    EXPECT_EQ(Find(*each, Kind::kDocument, document), document_key);
+    EXPECT_EQ(Find(*each, Kind::kShard, shard), shard_key);
+    EXPECT_EQ(Find(*each, Kind::kDocument, later), later_key);
+    EXPECT_TRUE(each->IsDestroyed(destroyed).value());
+  }
+  // Who had it open goes on with what it has read.
+  EXPECT_EQ(Find(*reader, Kind::kDocument, document), document_key);
+  EXPECT_EQ(reader->Find(Kind::kDocument, later).status().code(), StatusCode::kFailedPrecondition);
+  reader->Forget();
+  EXPECT_EQ(reader->Add(Kind::kDocument, later).status().code(), StatusCode::kFailedPrecondition);
+
+  // Nothing is left of the file before.
+  std::string left(before.size(), 'x');
+  ASSERT_OK(old_file->ReadAt(0, std::as_writable_bytes(std::span(left))));
+  EXPECT_EQ(left, std::string(before.size(), '\0'));
+  EXPECT_THAT(PosixFileSystem().List(folder_ / "keyrings").value(),
+              ::testing::ElementsAre("bank.keys"));
+}
+
+// A writer that comes again writes to the file that is there then.
+TEST_F(KeyringTest, MasterKeyThatWasChangedAndChangedBackLosesNoKeys) {
+  const auto writer = Open();
+  ASSERT_OK(writer->Add(Kind::kDocument, MakeRandomNumber()));
+  ASSERT_OK(writer->Sync());
+  const SecretKey other = SecretKey::Random();
+  ASSERT_OK(Open()->ChangeMasterKey(other));
+  ASSERT_OK(OpenWith(other, path_)->ChangeMasterKey(master_));
+  writer->Forget();
+  const RandomNumber document = MakeRandomNumber();
+  const std::string key = Hex(writer->Add(Kind::kDocument, document).value());
+  ASSERT_OK(writer->Sync());
+  EXPECT_EQ(Find(*Open(), Kind::kDocument, document), key);
+}
+
+// Whatever write or sync it stops at, one of the master keys opens all, and it can be done again.
+TEST_F(KeyringTest, PowerLostWhileTheMasterKeyChangesLeavesOneThatOpensAll) {
+  const SecretKey next = SecretKey::Random();
+  std::set<bool> changed;  // what was seen
+  for (int64_t fail_at = 0;; ++fail_at) {
+    SCOPED_TRACE("stopped at operation " + std::to_string(fail_at));
+    const std::string run = "run" + std::to_string(fail_at);
+    const std::string path = folder_ / (run + "/bank.keys");
+    ASSERT_OK(Keyring::Create(PosixFileSystem(), path, bank_, master_));
+    std::map<RandomNumber, std::string> keys;
+    {
+      const auto keyring = OpenWith(master_, path);
+      for (int i = 0; i < 5; ++i) {
+        const RandomNumber number = MakeRandomNumber();
+        keys[number] = Hex(keyring->Add(Kind::kDocument, number).value());
+      }
+      ASSERT_OK(keyring->Sync());
+    }
+    FaultFileSystem fs(fail_at);
+    Status status;
+    {
+      const auto keyring = Keyring::Open(fs, path, bank_, master_).value();
+      status = keyring->ChangeMasterKey(next);
+    }
+    EXPECT_EQ(status.ok(), !fs.failed());
+    fs.LosePower();
+    const auto by_old = OpenWith(master_, path);
+    const auto by_new = OpenWith(next, path);
+    ASSERT_NE(by_old == nullptr, by_new == nullptr);
+    changed.insert(by_new != nullptr);
+    Keyring& keyring = by_new != nullptr ? *by_new : *by_old;
+    for (const auto& [number, key] : keys) {
+      EXPECT_EQ(Find(keyring, Kind::kDocument, number), key);
+    }
+    // A writer, or a change, clears what was left.
+    if (by_new != nullptr) {
+      ASSERT_OK(keyring.Add(Kind::kDocument, MakeRandomNumber()));
+      ASSERT_OK(keyring.Sync());
+    } else {
+      ASSERT_OK(keyring.ChangeMasterKey(next));
+    }
+    EXPECT_THAT(PosixFileSystem().List(folder_ / run).value(), ::testing::ElementsAre("bank.keys"));
+    const auto done = OpenWith(next, path);
+    ASSERT_NE(done, nullptr);
+    for (const auto& [number, key] : keys) EXPECT_EQ(Find(*done, Kind::kDocument, number), key);
+    if (!fs.failed()) break;
+  }
+  EXPECT_EQ(changed.size(), 2U);
 }
 
 TEST(MasterKeyTest, ComesFromTheEnvironmentOrAFile) {

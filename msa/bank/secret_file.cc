@@ -30,7 +30,9 @@ Status MakeSecretFile(const std::string& path, const SecretKind& kind) {
   MSA_RETURN_IF_ERROR(written);
   const int failed = ::link(temporary.c_str(), path.c_str()) == 0 ? 0 : errno;
   ::unlink(temporary.c_str());
-  return failed == 0 || failed == EEXIST ? OkStatus() : ErrnoStatus("make " + path, failed);
+  if (failed != 0 && failed != EEXIST) return ErrnoStatus("make " + path, failed);
+  // What is sealed with it may be durable sooner than its name otherwise.
+  return PosixFileSystem().SyncDirectory(folder.empty() ? "." : folder.string());
 }
 
 }  // namespace
