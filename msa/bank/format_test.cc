@@ -3,13 +3,16 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <random>
 
 #include "msa/bank/bank_test_util.h"
 #include "msa/bank/certificate.h"
+#include "msa/bank/core.h"
 #include "msa/bank/golden_bank.h"
 #include "msa/bank/head.h"
+#include "msa/bank/rekey.h"
 #include "msa/bank/sqlite.h"
 
 namespace msa {
@@ -45,17 +48,21 @@ void ExpectRefused(const std::string& path) {
 class FormatTest : public testing::Test {
  protected:
   void SetUp() override {
-    const std::string unpack =
-        "tar -xzf " MSA_SOURCE_DIR "/tests/data/bank-v1.tar.gz -C " + (folder_ / "");
-    ASSERT_EQ(std::system(unpack.c_str()), 0);
+    ASSERT_NO_FATAL_FAILURE(Unpack("bank-v1"));
     path_ = folder_ / "bank-v1";
   }
 
-  void ExpectGolden(Bank& bank) {
+  void Unpack(const std::string& name) {
+    const std::string unpack =
+        "tar -xzf " MSA_SOURCE_DIR "/tests/data/" + name + ".tar.gz -C " + (folder_ / "");
+    ASSERT_EQ(std::system(unpack.c_str()), 0);
+  }
+
+  void ExpectGolden(Bank& bank, RevisionId revision = RevisionId{2}) {
     const auto documents = GoldenDocuments();
     EXPECT_EQ(bank.options().passage_tokens, 128);
     const auto snapshot = *bank.Latest();
-    EXPECT_EQ(snapshot->revision().value, 2);
+    EXPECT_EQ(snapshot->revision(), revision);
     EXPECT_EQ(snapshot->Stats()->documents, 3);
     for (const size_t i : {0, 2, 3}) {
       const NewDocument& document = documents[i];
@@ -79,12 +86,14 @@ class FormatTest : public testing::Test {
     EXPECT_EQ(snapshot->SearchLexical("tea", 5, {})->size(), 1u);
     EXPECT_EQ(snapshot->SearchLexical("日本", 5, {})->size(), 1u);
     EXPECT_EQ(snapshot->MatchingPassages({{"tenant", "acme"}})->size(), 2u);
-    ExpectGoldenLatents(*snapshot, 0, kGoldenSealed, GoldenLayout(DType::kI8));
-    ExpectGoldenLatents(*snapshot, 1, kGoldenTail, GoldenLayout(DType::kF32));
+    ExpectGoldenLatents(*snapshot, 0, kGoldenSealed, DType::kI8, bank.options().encrypt);
+    ExpectGoldenLatents(*snapshot, 1, kGoldenTail, DType::kF32, bank.options().encrypt);
   }
 
   void ExpectGoldenLatents(const Snapshot& snapshot, size_t index, const char* fingerprint,
-                           const LatentLayout& layout) {
+                           DType dtype, bool is_sealed) {
+    LatentLayout layout = GoldenLayout(dtype);
+    layout.is_sealed = is_sealed;
     const auto encodings = snapshot.Encodings();
     ASSERT_OK(encodings);
     const EncodingStats& encoding = encodings->at(index);
@@ -135,6 +144,72 @@ TEST_F(FormatTest, EveryBuildWritesToVersion1) {
   EXPECT_EQ(*(*writer)->Add(GoldenDocuments()[0]), AddOutcome::kUnchanged);
   EXPECT_EQ(*(*writer)->Add(MakeDocument("new", "New", "words")), AddOutcome::kAdded);
   EXPECT_EQ((*writer)->Commit("more")->value, 3);
+}
+
+// The encrypted golden bank, with its keyring and its master key.
+class EncryptedFormatTest : public FormatTest {
+ protected:
+  void SetUp() override {
+    ASSERT_NO_FATAL_FAILURE(Unpack("bank-v1-encrypted"));
+    path_ = folder_ / "bank-v1-encrypted/bank";
+  }
+
+  const ScopedVariable keyrings_{"MSA_KEYRINGS", folder_ / "bank-v1-encrypted/keyrings"};
+  const ScopedVariable master_file_{"MSA_MASTER_KEY_FILE",
+                                    folder_ / "bank-v1-encrypted/master.key"};
+  const ScopedVariable master_{"MSA_MASTER_KEY", ""};
+};
+
+TEST_F(EncryptedFormatTest, EveryBuildOpensAndAuditsVersion1) {
+  const auto bank = Bank::Open(path_);
+  ASSERT_OK(bank);
+  EXPECT_TRUE((*bank)->options().encrypt);
+  ExpectGolden(**bank, RevisionId{4});
+  const auto report = (*bank)->Audit();
+  ASSERT_OK(report);
+  EXPECT_EQ(report->erase_epoch, 1);
+  std::vector<std::string> messages;
+  ASSERT_OK((*bank)->Log(
+      [&](const RevisionInfo& revision) { return messages.push_back(revision.message), true; }));
+  EXPECT_THAT(messages,
+              testing::ElementsAre("erased", "one too many", "another letter", "three documents"));
+}
+
+TEST_F(EncryptedFormatTest, EveryBuildReadsTheKeyringOfVersion1) {
+  const auto core = OpenCore(path_, PosixFileSystem());
+  ASSERT_OK(core);
+  Keyring& keyring = (*core)->cipher->keyring();
+  const auto db = Database::Open(path_ + "/catalog.sqlite", SQLITE_OPEN_READONLY);
+  ASSERT_OK(db);
+  auto numbers = db->Prepare("SELECT number FROM chain WHERE operation = ?1 ORDER BY seq");
+  ASSERT_OK(numbers);
+  for (const auto& [operation, is_destroyed] :
+       {std::pair(ChainOperation::kAdd, false), std::pair(ChainOperation::kErase, true)}) {
+    numbers->Bind(static_cast<int64_t>(operation));
+    ASSERT_TRUE(numbers->Step().value());
+    RandomNumber number;
+    std::ranges::copy(numbers->Blob(0), number.begin());
+    EXPECT_EQ(keyring.IsDestroyed(number).value(), is_destroyed);
+    EXPECT_EQ(keyring.Find(Keyring::Kind::kDocument, number)->has_value(), !is_destroyed);
+    numbers->Reset();
+  }
+}
+
+TEST_F(EncryptedFormatTest, EveryBuildWritesToVersion1AndChangesItsMasterKey) {
+  const std::string next = folder_ / "next.key";
+  ASSERT_OK(RekeyBank(path_, next));
+  EXPECT_EQ(Bank::Open(path_).status().code(), StatusCode::kFailedPrecondition);
+  const ScopedVariable changed("MSA_MASTER_KEY_FILE", next);
+  const auto bank = Bank::Open(path_);
+  ASSERT_OK(bank);
+  ExpectGolden(**bank, RevisionId{4});
+  auto writer = (*bank)->StartWrite();
+  ASSERT_OK(writer);
+  EXPECT_EQ(*(*writer)->Add(GoldenDocuments()[0]), AddOutcome::kUnchanged);
+  EXPECT_EQ(*(*writer)->Add(GoldenErased()), AddOutcome::kErased);
+  EXPECT_EQ(*(*writer)->Add(MakeDocument("new", "New", "words")), AddOutcome::kAdded);
+  EXPECT_EQ((*writer)->Commit("more")->value, 5);
+  ASSERT_OK((*bank)->Audit());
 }
 
 // Runs `f` in another process as a user who may not write; root may write anywhere. False if this

@@ -50,6 +50,16 @@ inline std::vector<NewDocument> GoldenDocuments() {
   return documents;
 }
 
+// Added to the encrypted bank in revision 3, and erased from it in revision 4.
+inline NewDocument GoldenErased() {
+  NewDocument document;
+  document.key = "coffee.txt";
+  document.title = "Coffee";
+  document.text = "A note about coffee.";
+  document.passages = {{0, 20, 0, {13, 14}}};
+  return document;
+}
+
 // Latents of one passage with `chunks` rows; every byte follows from `seed`.
 inline LatentBlock GoldenLatents(const LatentLayout& layout, int64_t chunks, int64_t seed) {
   LatentBlock block;

@@ -3,10 +3,14 @@
 //   msa_write_golden_bank FOLDER && tar -czf tests/data/bank-v1.tar.gz --sort=name -C FOLDER/..
 //   $(basename FOLDER)
 //
+// With --encrypt the encrypted one, whose archive is bank-v1-encrypted.tar.gz: in FOLDER the bank
+// is bank, its keyring lies in keyrings, and the master key is master.key.
 // Run once for each format version; the archive is then never written again.
 
 #include <cstdio>
+#include <cstdlib>
 #include <stdexcept>
+#include <string>
 
 #include "msa/bank/core.h"
 #include "msa/bank/golden_bank.h"
@@ -38,10 +42,11 @@ void AddLatents(const std::string& path, const char* fingerprint, const LatentLa
   Check(writer->CommitLatents());
 }
 
-void Write(const std::string& path) {
+void Write(const std::string& path, bool encrypt = false) {
   const auto documents = GoldenDocuments();
   {
-    auto bank = Require(Bank::Create(path, {.passage_tokens = 128, .chunk_tokens = 32}));
+    auto bank = Require(
+        Bank::Create(path, {.passage_tokens = 128, .chunk_tokens = 32, .encrypt = encrypt}));
     auto writer = Require(bank->StartWrite());
     for (size_t i = 0; i < 3; ++i) Require(writer->Add(documents[i]));
     Require(writer->Commit("three documents"));
@@ -52,15 +57,36 @@ void Write(const std::string& path) {
   AddLatents(path, kGoldenTail, GoldenLayout(DType::kF32), kSealBytes);
 }
 
+// The keyring gets a key that is destroyed, too.
+void WriteEncrypted(const std::string& folder) {
+  ::setenv("MSA_KEYRINGS", (folder + "/keyrings").c_str(), 1);
+  ::setenv("MSA_MASTER_KEY_FILE", (folder + "/master.key").c_str(), 1);
+  ::unsetenv("MSA_MASTER_KEY");
+  const std::string path = folder + "/bank";
+  Check(PosixFileSystem().MakeDirectory(folder));
+  Write(path, /*encrypt=*/true);
+  auto bank = Require(Bank::Open(path));
+  auto writer = Require(bank->StartWrite());
+  Require(writer->Add(GoldenErased()));
+  Require(writer->Commit("one too many"));
+  const EraseReport report = Require(writer->Erase({{GoldenErased().key}, {}}, "erased"));
+  if (!report.waits_for.empty()) throw std::runtime_error("waits for " + report.waits_for);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 2) {
-    std::fprintf(stderr, "usage: msa_write_golden_bank FOLDER\n");
+  const bool encrypt = argc == 3 && std::string(argv[1]) == "--encrypt";
+  if (argc != 2 && !encrypt) {
+    std::fprintf(stderr, "usage: msa_write_golden_bank [--encrypt] FOLDER\n");
     return 2;
   }
   try {
-    Write(argv[1]);
+    if (encrypt) {
+      WriteEncrypted(argv[2]);
+    } else {
+      Write(argv[1]);
+    }
   } catch (const std::exception& error) {
     std::fprintf(stderr, "%s\n", error.what());
     return 1;
