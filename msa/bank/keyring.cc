@@ -350,6 +350,9 @@ Status Keyring::WriteUnder(const SecretKey& master, const std::string& path) {
                       bytes.begin() + slot.position);
   }
   MSA_ASSIGN_OR_RETURN(const auto file, fs_.Open(path, OpenMode::kCreate));
+  std::error_code error;
+  std::filesystem::permissions(path, std::filesystem::status(path_).permissions(), error);
+  if (error) return ErrnoStatus("set who may read " + path, error.value());
   MSA_RETURN_IF_ERROR(file->WriteAt(0, bytes));
   MSA_RETURN_IF_ERROR(file->Sync());
   return file->Close();

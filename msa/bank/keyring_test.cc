@@ -197,8 +197,12 @@ TEST_F(KeyringTest, ChangedMasterKeyOpensAllAndTheOneBeforeNothing) {
   ASSERT_EQ(Find(*reader, Kind::kDocument, document), document_key);
   const auto old_file = PosixFileSystem().Open(path_, OpenMode::kRead).value();
 
+  ASSERT_EQ(::chmod(path_.c_str(), 0600), 0);
   const SecretKey master = SecretKey::Random();
   ASSERT_OK(keyring->ChangeMasterKey(master));
+  struct stat st{};
+  ASSERT_EQ(::stat(path_.c_str(), &st), 0);
+  EXPECT_EQ(st.st_mode & 0777, 0600U);
   EXPECT_EQ(keyring->ChangeMasterKey(master).code(), StatusCode::kInvalidArgument);
   EXPECT_EQ(OpenWith(master_, path_), nullptr);
   // It can be written on, by the object that changed it too.
