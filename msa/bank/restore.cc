@@ -10,6 +10,7 @@
 #include "msa/bank/copy.h"
 #include "msa/bank/erasure.h"
 #include "msa/bank/key_recovery.h"
+#include "msa/bank/new_bank_place.h"
 #include "msa/bank/revision_writer.h"
 
 namespace msa {
@@ -97,50 +98,28 @@ Result<std::set<DocId>> FindErased(Catalog& catalog, const Erasures& erasures) {
 
 class Restore {
  public:
-  // REQUIRES: `bank` does not end with a slash.
   Restore(const std::string& backup, const std::string& bank, const RestoreOptions& options,
           FileSystem& fs)
-      : backup_(backup), bank_(bank), folder_(bank + ".restoring"), options_(options), fs_(fs) {}
+      : backup_(backup), place_(fs, bank, ".restoring"), options_(options), fs_(fs) {}
 
   Result<RestoreReport> Run() {
-    MSA_RETURN_IF_ERROR(CheckPlace());
+    MSA_RETURN_IF_ERROR(place_.CheckFree());
     MSA_ASSIGN_OR_RETURN(const auto from, OpenCore(backup_, fs_));
     MSA_ASSIGN_OR_RETURN(const Erasures erasures,
                          ReadErasures(fs_, options_.current, from->identity.id));
-    MSA_RETURN_IF_ERROR(RemoveInterrupted());
-    MSA_ASSIGN_OR_RETURN(const BackupReport copied, BankCopy(*from, folder_, fs_, options_).Run());
+    MSA_RETURN_IF_ERROR(place_.RemoveInterrupted());
+    MSA_ASSIGN_OR_RETURN(const BackupReport copied,
+                         BankCopy(*from, place_.folder(), fs_, options_).Run());
     report_.copied_bytes = copied.copied_bytes;
     MSA_RETURN_IF_ERROR(Finish(erasures));
-    MSA_RETURN_IF_ERROR(fs_.Rename(folder_, bank_));
-    const std::string parent = std::filesystem::path(bank_).parent_path().string();
-    MSA_RETURN_IF_ERROR(fs_.SyncDirectory(parent.empty() ? "." : parent));
+    MSA_RETURN_IF_ERROR(place_.Publish());
     return report_;
   }
 
  private:
-  Status CheckPlace() {
-    if (!fs_.Exists(bank_)) return OkStatus();
-    return AlreadyExists(bank_ + " is there; restoring makes a new bank and overwrites nothing");
-  }
-
-  // What an interrupted one left may be half erased, which no copy goes on from.
-  Status RemoveInterrupted() {
-    if (!fs_.Exists(folder_)) return OkStatus();
-    MSA_ASSIGN_OR_RETURN(const auto names, fs_.List(folder_));
-    for (const std::string& name : names) {
-      if (name == "bank.json" || BankCopy::MayLeave(name)) continue;
-      return AlreadyExists(folder_ + " is needed to restore, but holds " + name);
-    }
-    // Unless another process restores there now.
-    MSA_RETURN_IF_ERROR(LockRecord::AcquireWriter(BankLayout{folder_}.lock()).status());
-    std::error_code error;
-    std::filesystem::remove_all(folder_, error);
-    return error ? ErrnoStatus("remove " + folder_, error.value()) : OkStatus();
-  }
-
   // The folder is made what the bank is to be.
   Status Finish(const Erasures& erasures) {
-    MSA_ASSIGN_OR_RETURN(const auto core, OpenCore(folder_, fs_));
+    MSA_ASSIGN_OR_RETURN(const auto core, OpenCore(place_.folder(), fs_));
     const auto audit = AuditBank(*core, nullptr);
     MSA_RETURN_IF_ERROR(audit.status().WithContext("the backup is damaged"));
     MSA_ASSIGN_OR_RETURN(auto transaction, WriteTransaction::Start(core));
@@ -173,7 +152,7 @@ class Restore {
     MSA_ASSIGN_OR_RETURN(const EraseReport erased, erasure.Proceed());
     report_.erased = erased.numbers;
     if (erased.waits_for.empty()) return CatchUpWithKeyring(transaction, erasure);
-    return Unavailable(folder_ + ": erasing waits for " + erased.waits_for);
+    return Unavailable(place_.folder() + ": erasing waits for " + erased.waits_for);
   }
 
   // Ids that the backup does not know must not come back by adding them either.
@@ -200,8 +179,7 @@ class Restore {
   }
 
   const std::string& backup_;
-  const std::string& bank_;
-  const std::string folder_;  // where it is made
+  const NewBankPlace place_;
   const RestoreOptions& options_;
   FileSystem& fs_;
   RestoreReport report_;
@@ -211,9 +189,7 @@ class Restore {
 
 Result<RestoreReport> RestoreBank(const std::string& backup, const std::string& bank,
                                   const RestoreOptions& options, FileSystem& fs) {
-  const size_t end = bank.find_last_not_of('/');
-  const std::string path = bank.substr(0, end == bank.npos ? bank.size() : end + 1);
-  return Restore(backup, path, options, fs).Run();
+  return Restore(backup, bank, options, fs).Run();
 }
 
 }  // namespace msa
