@@ -475,6 +475,20 @@ def test_an_encrypted_bank_keeps_nothing_in_plain(command, files, tmp_path):
     assert not command.json("info", plain)[0]["encrypted"]
     folder = b"".join(path.read_bytes() for path in plain.rglob("*") if path.is_file())
     assert b"heron" in folder
+    whole, sealed = tmp_path / "whole", tmp_path / "sealed"
+    command("add", whole, files / "heron.txt", files / "rows.jsonl")
+    report = command.json("encrypt", whole, sealed, *keys)[0]
+    assert report["documents"] == 3 and report["passages_with_latents"] > 0 and report["unkept"] == []
+    assert command.json("encode", sealed, *keys)[0]["encoded_passages"] == 0
+    query = ("search", "What does the grey heron wait for?", "--heads", "latent")
+    found = [command.json(query[0], each, *query[1:], *keys)[0]["results"] for each in (whole, sealed)]
+    assert found[0] == found[1] != []
+    folder = b"".join(path.read_bytes() for path in sealed.rglob("*") if path.is_file())
+    assert b"heron" not in folder and b"Lund" not in folder
+    assert "overwrites nothing" in command("encrypt", whole, sealed, *keys, status=FAILED).stderr
+    assert "rekey" in command("encrypt", sealed, tmp_path / "again", *keys, status=FAILED).stderr
+    assert "stays readable" in command("encrypt", whole, tmp_path / "other", *keys).stderr
+
     refused = command("add", plain, files / "heron.txt", "--encrypt", *keys, status=FAILED)
     assert "not encrypted" in refused.stderr
     assert "not encrypted" in command("rekey", plain, "--new-master-key", changed, *keys, status=FAILED).stderr

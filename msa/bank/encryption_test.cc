@@ -9,6 +9,8 @@
 #include "msa/bank/backup.h"
 #include "msa/bank/bank_test_util.h"
 #include "msa/bank/core.h"
+#include "msa/bank/encrypt.h"
+#include "msa/bank/fault_file_system.h"
 #include "msa/bank/rekey.h"
 #include "msa/bank/repair.h"
 #include "msa/bank/sqlite.h"
@@ -416,6 +418,145 @@ TEST_F(EncryptionTest, DamageIsRepairedAndNamed) {
   ASSERT_EQ(report->texts.size(), 1U);
   EXPECT_EQ(report->texts[0].document, MakeSecret(4).key);
   EXPECT_EQ(AuditCode(), StatusCode::kOk);
+}
+
+// All of a snapshot that does not depend on the order of ids: documents, text, tokens, latents.
+std::map<std::string, std::string> Contents(const Snapshot& snapshot) {
+  std::map<std::string, std::string> all;
+  const auto encodings = snapshot.Encodings().value();
+  EXPECT_TRUE(snapshot
+                  .ForEachDocument(
+                      {},
+                      [&](const DocumentInfo& d) {
+                        std::string& one = all[d.key];
+                        one = d.title + d.source_path + d.source_sha256 + d.media_type;
+                        one += std::to_string(d.source_bytes);
+                        for (const auto& [name, value] : d.labels) one += name + "=" + value;
+                        const DocumentContent content = snapshot.ReadContent(d.version).value();
+                        one +=
+                            content.text + RawBytes(content.page_begin, content.page_begin.size());
+                        for (size_t i = 0; i < content.passages.size(); ++i) {
+                          const PassageInfo& p = content.passages[i];
+                          for (const int64_t n : {p.begin, p.end, int64_t{p.page}})
+                            one += std::to_string(n) + ",";
+                          one += RawBytes(content.tokens[i], content.tokens[i].size());
+                          for (const EncodingStats& encoding : encodings) {
+                            one += encoding.info.fingerprint + encoding.info.config_json;
+                            const auto block = snapshot.ReadLatents(encoding.info.id, p.id);
+                            if (!block.ok()) continue;
+                            one += RawBytes(block->chunks, block->chunks.size()) +
+                                   std::to_string(block->chunk_tokens);
+                            one += RawBytes(block->keys, block->keys.size());
+                            one += RawBytes(block->key_scales, block->key_scales.size());
+                            one += RawBytes(block->latents, block->latents.size());
+                            one += RawBytes(block->latent_scales, block->latent_scales.size());
+                          }
+                        }
+                        return true;
+                      })
+                  .ok());
+  return all;
+}
+
+TEST_F(EncryptionTest, ABankInPlainIsEncryptedWithItsLatents) {
+  const std::string plain = folder_ / "plain";
+  ASSERT_NO_FATAL_FAILURE(MakeHistory(plain, false));
+  {
+    // Latents that are there in part, and of a second encoding.
+    const auto core = OpenCore(plain, PosixFileSystem()).value();
+    const auto writer = Writer::Start(core, {}, kSmallSeal).value();
+    const DocumentInfo last =
+        Bank::Open(plain).value()->Latest().value()->FindDocument(MakeSecret(20).key).value();
+    LatentLayout layout = kLayout;
+    layout.key_dtype = layout.latent_dtype = DType::kF32;
+    const auto second = writer->OpenEncoding({{}, "feed1", "{\"second\":1}", layout}).value();
+    ASSERT_OK(writer->AddLatents(second, last.version, 0, MakeLatents(layout, {2}, 5)));
+    ASSERT_OK(writer->AddLatents(second, last.version, 2, MakeLatents(layout, {3}, 6)));
+    ASSERT_OK(writer->CommitLatents());
+    ASSERT_OK(writer->Compact(Retention{.text_days = 7, .latents_days = 5}));
+  }
+  const auto from = Bank::Open(plain).value();
+  const auto report = EncryptBank(plain, path_, {});
+  ASSERT_OK(report);
+  EXPECT_EQ(report->from, from->Latest().value()->revision());
+  EXPECT_THAT(report->unkept, ::testing::IsEmpty());
+  EXPECT_FALSE(std::filesystem::exists(path_ + ".encrypting"));
+
+  const auto bank = Bank::Open(path_).value();
+  const auto snapshot = bank->Latest().value();
+  EXPECT_EQ(snapshot->revision(), report->revision);
+  const auto contents = Contents(*snapshot);
+  EXPECT_EQ(contents, Contents(*from->Latest().value()));
+  EXPECT_EQ(contents.size(), static_cast<size_t>(report->documents));
+  EXPECT_EQ(snapshot->GetRetention().value(), (Retention{.text_days = 7, .latents_days = 5}));
+  int64_t encoded = 0;
+  const auto encodings = snapshot->Encodings().value();
+  for (const EncodingStats& encoding : encodings) {
+    encoded += encoding.encoded_passages;
+  }
+  EXPECT_EQ(encoded, report->passages_with_latents);
+  EXPECT_GT(encoded, 10);
+  EXPECT_EQ(snapshot->SearchLexical("zword400q", 5, {})->size(),
+            from->Latest().value()->SearchLexical("zword400q", 5, {})->size());
+  ASSERT_OK(bank->Audit());
+  const std::string files = AllFiles(path_);
+  for (const auto& [what, secret] : Secrets()) {
+    EXPECT_EQ(files.find(secret), std::string::npos) << what << " " << secret;
+  }
+
+  EXPECT_EQ(EncryptBank(plain, path_).status().code(), StatusCode::kAlreadyExists);
+  EXPECT_EQ(EncryptBank(path_, folder_ / "twice").status().code(), StatusCode::kFailedPrecondition);
+  EXPECT_EQ(EncryptBank(plain, plain + "/inside").status().code(), StatusCode::kInvalidArgument);
+  const std::atomic<bool> cancelled = true;
+  EncryptOptions stopped;
+  stopped.cancelled = &cancelled;
+  EXPECT_EQ(EncryptBank(plain, folder_ / "stopped", stopped).status().code(),
+            StatusCode::kCancelled);
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "stopped"));
+}
+
+TEST_F(EncryptionTest, DocumentsWithoutTextAreLeftOutAndNamed) {
+  const std::string plain = folder_ / "plain";
+  {
+    const auto bank = Bank::Create(plain, {}).value();
+    const auto writer = bank->StartWrite().value();
+    for (const int i : {1, 2}) ASSERT_OK(writer->Add(MakeSecret(i)));
+    ASSERT_OK(writer->Commit("two"));
+    ASSERT_OK(writer->Remove(MakeSecret(1).key));
+    ASSERT_OK(writer->Commit("one"));
+    ASSERT_OK(writer->Compact(Retention{.text_days = 0}));
+    ASSERT_OK(writer->Revert(RevisionId{1}, "two again"));
+  }
+  const auto report = EncryptBank(plain, path_);
+  ASSERT_OK(report);
+  EXPECT_EQ(report->documents, 1);
+  EXPECT_THAT(report->unkept, ::testing::ElementsAre(MakeSecret(1).key));
+}
+
+// Whatever write or sync it stops at, there is no encrypted bank or a whole one, and it can be done
+// again.
+TEST_F(EncryptionTest, PowerLostWhileABankIsEncryptedLeavesAWholeOneOrNone) {
+  const std::string plain = folder_ / "plain";
+  ASSERT_NO_FATAL_FAILURE(MakeHistory(plain, false));
+  const auto expected = Contents(*Bank::Open(plain).value()->Latest().value());
+  constexpr int64_t kStride = 3;
+  bool was_stopped = true;
+  for (int64_t fail_at = 0; was_stopped; fail_at += kStride) {
+    SCOPED_TRACE("stopped at operation " + std::to_string(fail_at));
+    const std::string path = folder_ / ("encrypted" + std::to_string(fail_at));
+    FaultFileSystem fs(fail_at);
+    const Status status = EncryptBank(plain, path, {}, fs).status();
+    was_stopped = fs.failed();
+    EXPECT_EQ(status.ok(), !was_stopped) << status;
+    fs.LosePower();
+    if (!std::filesystem::exists(path)) ASSERT_OK(EncryptBank(plain, path));
+    const auto bank = Bank::Open(path);
+    ASSERT_OK(bank);
+    EXPECT_EQ(Contents(*(*bank)->Latest().value()), expected);
+    ASSERT_OK((*bank)->Audit());
+    EXPECT_FALSE(std::filesystem::exists(path + ".encrypting"));
+    std::filesystem::remove_all(path);
+  }
 }
 
 TEST_F(EncryptionTest, ABankWithAnotherMasterKeyIsWhatItWas) {

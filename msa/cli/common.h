@@ -122,6 +122,7 @@ void DeclareAudit(CLI::App& app, int* exit_status);
 void DeclareBackup(CLI::App& app, int* exit_status);
 void DeclareRestore(CLI::App& app, int* exit_status);
 void DeclareRepair(CLI::App& app, int* exit_status);
+void DeclareEncrypt(CLI::App& app, int* exit_status);
 void DeclareRekey(CLI::App& app, int* exit_status);
 void DeclareEncode(CLI::App& app, int* exit_status);
 void DeclareMigrate(CLI::App& app, int* exit_status);

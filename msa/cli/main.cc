@@ -28,6 +28,7 @@ int main(int argc, char** argv) {
   DeclareBackup(app, &exit_status);
   DeclareRestore(app, &exit_status);
   DeclareRepair(app, &exit_status);
+  DeclareEncrypt(app, &exit_status);
   DeclareRekey(app, &exit_status);
   DeclareEncode(app, &exit_status);
   DeclareMigrate(app, &exit_status);

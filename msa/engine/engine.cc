@@ -72,9 +72,8 @@ Result<std::unique_ptr<Engine>> Engine::OpenOrCreate(const std::string& bank_pat
   }
   if (!bank.ok()) return bank.status();
   if (options.encrypt && !(*bank)->options().encrypt) {
-    return FailedPrecondition(bank_path +
-                              " is there and not encrypted; export its documents and add them to a "
-                              "new bank that is");
+    return FailedPrecondition(
+        bank_path + " is there and not encrypted; msa encrypt makes an encrypted bank of it");
   }
   return std::unique_ptr<Engine>(new Engine(std::move(bank).value(), std::move(options)));
 }
