@@ -63,6 +63,8 @@ struct AddReport {
   bool cancelled = false;
   double add_seconds = 0;
   double encode_seconds = 0;
+  double model_seconds = 0;  // of these, in the model
+  double write_seconds = 0;  // and in the bank, meanwhile
 };
 
 struct SyncOptions {
@@ -89,6 +91,8 @@ struct EncodeReport {
   int64_t left_passages = 0;
   bool cancelled = false;
   double seconds = 0;
+  double model_seconds = 0;  // in the model, and meanwhile
+  double write_seconds = 0;  // in the bank: more than the model's, and writing is what takes long
 };
 
 struct MigrateReport {

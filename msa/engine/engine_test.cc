@@ -394,6 +394,46 @@ TEST_F(EngineTest, RemoveTakesAllOrNone) {
   EXPECT_EQ((*engine->bank().Latest())->Stats()->documents, 2);
 }
 
+// Batches are read, encoded and written at the same time, and a batch ends within a document.
+TEST_F(EngineTest, EveryPassageHasTheLatentsItHasAlone) {
+  EngineOptions options = With("none");
+  options.memory.memory_layers = {0};  // the first layer alone: thousands of tokens in a second
+  options.memory.key_dtype = DType::kF32;
+  options.memory.latent_dtype = DType::kF32;
+  auto engine = Engine::OpenOrCreate(BankPath(), options);
+  ASSERT_TRUE(engine.ok()) << engine.status();
+  const int64_t batch_tokens = (*(*engine)->Model())->batch_tokens();
+  for (int document = 0; document < 8; ++document) {
+    std::string text;
+    for (int64_t word = 0; word < batch_tokens / 3; ++word) {
+      text += "Number " + std::to_string((document * 7919 + word * 104729) % 1000) + ". ";
+    }
+    Write(std::to_string(document) + ".txt", text);
+  }
+  const auto added = (*engine)->Add({Docs()}, {});
+  ASSERT_TRUE(added.ok()) << added.status();
+  ASSERT_GT(added->tokens, 4 * batch_tokens);
+  EXPECT_EQ(added->encoded_passages, added->passages);
+  const auto snapshot = *(*engine)->bank().Latest();
+  const EncodingId encoding = snapshot->Encodings()->back().info.id;
+  int64_t passages = 0;
+  const auto check = [&](const DocumentInfo& document) {
+    const DocumentContent content = *snapshot->ReadContent(document.version);
+    for (size_t p = 0; p < content.passages.size(); ++p, ++passages) {
+      const std::span<const TokenId> tokens(content.tokens[p]);
+      const EncodedBatch alone = *(*(*engine)->Model())->Encode({&tokens, 1});
+      const auto block = snapshot->ReadLatents(encoding, content.passages[p].id);
+      EXPECT_TRUE(block.ok()) << block.status();
+      if (!block.ok()) return false;
+      EXPECT_TRUE(std::ranges::equal(block->latents, std::as_bytes(std::span(alone.latents))))
+          << document.key << ", passage " << p;
+    }
+    return true;
+  };
+  ASSERT_TRUE(snapshot->ForEachDocument({}, check).ok());
+  EXPECT_EQ(passages, added->passages);
+}
+
 TEST_F(EngineTest, CancelledAddLeavesASoundBank) {
   std::atomic<bool> cancelled = true;
   EngineOptions options = Quiet();

@@ -67,7 +67,11 @@ Json ToJson(const AddReport& report) {
                {"encoded_passages", report.encoded_passages},
                {"unencoded_passages", report.unencoded_passages},
                {"cancelled", report.cancelled},
-               {"seconds", {{"add", report.add_seconds}, {"encode", report.encode_seconds}}}};
+               {"seconds",
+                {{"add", report.add_seconds},
+                 {"encode", report.encode_seconds},
+                 {"model", report.model_seconds},
+                 {"write", report.write_seconds}}}};
   for (const LoadFailure& failure : report.failures) {
     json["failed"].push_back({{"path", failure.path}, {"reason", failure.reason.message()}});
   }

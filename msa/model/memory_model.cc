@@ -81,6 +81,7 @@ class LoadedModel : public MemoryModel {
   int64_t resident_bytes() const override { return transformer_->resident_bytes(); }
   std::string compute_description() const override { return transformer_->compute_description(); }
   int64_t key_dim() const override { return plan_->key_dim(); }
+  int64_t batch_tokens() const override { return transformer_->batch_tokens(); }
 
   Result<EncodedBatch> Encode(std::span<const std::span<const TokenId>> passages) override {
     EncodedBatch out;

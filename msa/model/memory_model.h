@@ -109,6 +109,10 @@ class MemoryModel {
   virtual std::string compute_description() const = 0;  // "i8 (avx512vnni), 2 threads"
   virtual int64_t key_dim() const = 0;                  // E
 
+  // How many tokens an Encode should get: enough to keep the device busy, few enough that Ctrl-C is
+  // answered in seconds on a slow machine and that the f32 latents stay below 150 MB for the
+  // default model.
+  virtual int64_t batch_tokens() const = 0;
   // Each passage alone, positions from 0; 1 to W tokens each. Bounded memory: the caller bounds the
   // batch. Uses all threads.
   virtual Result<EncodedBatch> Encode(std::span<const std::span<const TokenId>> passages) = 0;

@@ -16,6 +16,9 @@ namespace {
 // Tokens of one forward pass: enough to fill the device, few enough to bound its activations.
 constexpr int64_t kCpuPackTokens = 2048;
 constexpr int64_t kGpuPackTokens = 32768;
+// Some packs, so that what their lengths have in common is found, and one is copied while the next
+// is computed.
+constexpr int64_t kGpuBatchTokens = 131072;
 
 // Divides each head's run (the last dimension) by its L2 norm.
 at::Tensor NormaliseLast(const at::Tensor& x) {
@@ -75,6 +78,10 @@ class TorchForward : public Transformer {
   Status Load() {
     PlaceAdapter();
     return backbones_.Tower().status();
+  }
+
+  int64_t batch_tokens() const override {
+    return device_.is_cpu() ? Transformer::batch_tokens() : kGpuBatchTokens;
   }
 
   Status Encode(std::span<const std::span<const TokenId>> passages, EncodedBatch* out) override {
@@ -344,8 +351,8 @@ Result<std::unique_ptr<Transformer>> LoadTorchForward(const WeightSource& source
   MSA_CHECK(mode == WeightMode::kF32 || mode == WeightMode::kBF16);
   MSA_ASSIGN_OR_RETURN(const at::Device device, ParseDevice(device_name));
   if (num_threads > 0) at::set_num_threads(num_threads);
-  // On Hopper libtorch 2.13 prefers cuDNN's attention, which builds a plan for every new shape; hardly
-  // two batches of passages have the same. Flash attention takes any shape at once.
+  // On Hopper libtorch 2.13 prefers cuDNN's attention, which builds a plan for every new shape;
+  // hardly two batches of passages have the same. Flash attention takes any shape at once.
   if (device.is_cuda()) at::globalContext().setSDPUseCuDNN(false);
   return WithTorch([&]() -> Result<std::unique_ptr<Transformer>> {
     auto forward = std::make_unique<TorchForward>(source, plan, mode, device);

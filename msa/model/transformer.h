@@ -38,6 +38,8 @@ class Transformer {
  public:
   virtual ~Transformer() = default;
 
+  // As MemoryModel::batch_tokens; here: for a CPU.
+  virtual int64_t batch_tokens() const { return 8192; }
   // As MemoryModel::Encode; tokens and lengths have been checked. `out` has its sizes and counts,
   // values are 0.
   virtual Status Encode(std::span<const std::span<const TokenId>> passages, EncodedBatch* out) = 0;
