@@ -216,7 +216,12 @@ Status Erasure::DeleteRows(std::span<const VersionRow> versions, const Contents&
   for (const Catalog::ShardRow& shard : shards) {
     MSA_RETURN_IF_ERROR(EraseFromShard(shard, versions, contents));
   }
-  return transaction_.Commit();
+  // Who began to read since the intent may have files open that are overwritten after this.
+  ++transaction_.state().head.erase_epoch;
+  transaction_.OverwriteRemovedFiles(true);
+  MSA_RETURN_IF_ERROR(transaction_.Commit());
+  transaction_.OverwriteRemovedFiles(false);
+  return OkStatus();
 }
 
 // With them goes what any copy of the bank still holds: of the documents, and of shards that are
@@ -264,16 +269,14 @@ Result<EraseReport> Erasure::Proceed() {
   if (!pending) return report;
   for (const RandomNumber& number : *pending) report.numbers.push_back(HexEncode(number));
   BankCore& core = transaction_.core();
-  core.NoteEpoch(transaction_.state().head.erase_epoch);
 
   MSA_ASSIGN_OR_RETURN(const auto versions, FindDoomed());
-  transaction_.OverwriteRemovedFiles();
   if (!versions.empty()) {
     const Contents contents = ReadDoomed(versions);
     MSA_RETURN_IF_ERROR(ZeroRuns(versions));
     MSA_RETURN_IF_ERROR(DeleteRows(versions, contents));
-    core.segments.Clear();  // the old ones, which were read for the new
   }
+  core.NoteEpoch(transaction_.state().head.erase_epoch);
   MSA_RETURN_IF_ERROR(DestroyKeys(*pending));
   MSA_ASSIGN_OR_RETURN(report.waits_for, CleanCatalog());
   if (report.waits_for.empty()) {

@@ -14,6 +14,7 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::SizeIs;
 
 const LatentLayout kLayout{.key_dim = 16, .layers = 1, .kv_heads = 1, .head_dim = 4};
 constexpr int64_t kSmallSeal = 1200;
@@ -403,6 +404,81 @@ TEST_F(ErasureTest, PowerLostAtAnyWriteOrSyncLeavesItToTheNextWriter) {
     ++stopped;
   }
   EXPECT_GT(stopped, 10) << "erasing no longer writes what it should";
+}
+
+// Holds a snapshot of every commit that it saw, with its shards and latents open.
+class Watcher {
+ public:
+  explicit Watcher(const std::string& path) : bank_(Bank::Open(path).value()) {}
+
+  void Look() {
+    const auto latest = bank_->Latest().value();
+    if (!snapshots_.empty() && snapshots_.back() == latest) return;
+    snapshots_.push_back(latest);
+    ExpectTruth(*latest);
+  }
+  // They answer as ever or say that documents were erased.
+  void ExpectTruthOfAll() {
+    for (const auto& snapshot : snapshots_) ExpectTruth(*snapshot);
+  }
+
+ private:
+  void ExpectTruth(const Snapshot& snapshot) {
+    const auto hits = snapshot.SearchLexical("worda7", 5, {});
+    if (Answered(hits.status())) {
+      EXPECT_THAT(*hits, SizeIs(1));
+    }
+    const EncodingId encoding = snapshot.Encodings().value().front().info.id;
+    const auto runs = snapshot.RoutingKeys(encoding);
+    if (!Answered(runs.status())) return;
+    std::string keys;
+    for (const KeyRun& run : *runs) {
+      const int64_t bytes = run.chunk_begin.back() * kLayout.key_row_bytes();
+      keys.append(reinterpret_cast<const char*>(run.keys), static_cast<size_t>(bytes));
+    }
+    const bool has_keys = keys.find(AsChars(LatentsOf(1, 0).keys)) != keys.npos;
+    if (Answered(snapshot.CheckErasures())) {
+      EXPECT_TRUE(has_keys);
+    }
+  }
+
+  static bool Answered(const Status& status) {
+    EXPECT_TRUE(status.ok() || status.code() == StatusCode::kUnavailable) << status;
+    return status.ok();
+  }
+
+  const std::unique_ptr<Bank> bank_;
+  std::vector<std::shared_ptr<const Snapshot>> snapshots_;
+};
+
+// Files that are overwritten may be open in readers, mapped even.
+TEST_F(ErasureTest, ReadersNeverTakeOverwrittenFilesForTheBank) {
+  const auto erase_and_go_on = [](const std::string& path, FileSystem& fs) -> Status {
+    MSA_ASSIGN_OR_RETURN(const auto bank, Bank::Open(path, fs));
+    MSA_ASSIGN_OR_RETURN(const auto writer, bank->StartWrite());
+    MSA_RETURN_IF_ERROR(writer->Erase({.documents = {"b"}, .where = {}}, "erase").status());
+    MSA_RETURN_IF_ERROR(writer->Add(MakeDocument("new", "t", TextOf("n"), 2)).status());
+    return writer->Commit("its shard is merged with the others").status();
+  };
+  for (int64_t fail_at = 0;; ++fail_at) {
+    SCOPED_TRACE("killed at operation " + std::to_string(fail_at));
+    const std::string path = folder_ / "crash";
+    std::filesystem::remove_all(path);
+    std::filesystem::copy(path_, path, std::filesystem::copy_options::recursive);
+    Watcher watcher(path);
+    FaultFileSystem fs(fail_at);
+    fs.SetObserver([&] { watcher.Look(); });
+    const Status status = erase_and_go_on(path, fs);
+    ASSERT_TRUE(status.ok() || fs.failed()) << status;
+    watcher.ExpectTruthOfAll();
+    watcher.Look();
+    // What the next one finds without a name it overwrites too.
+    auto bank = Bank::Open(path);
+    ASSERT_OK(bank);
+    ASSERT_OK((*bank)->StartWrite());
+    watcher.ExpectTruthOfAll();
+    if (status.ok() || HasFailure()) break;
+  }
 }
 
 }  // namespace

@@ -198,7 +198,7 @@ Status WriteForever(const std::string& path, Model model, unsigned seed, int pip
   }
 }
 
-// What a snapshot holds, if it is whole; kInternal: it is not.
+// What a snapshot holds, if it is whole.
 Result<State> ReadState(const Snapshot& snapshot) {
   State state;
   std::string manifest;
@@ -248,18 +248,13 @@ Status ReadOnce(Bank& bank, std::mt19937& random) {
   return *first == *second ? OkStatus() : Internal("a snapshot changed");
 }
 
-// A file that an erasure is overwriting may fail to be read, and is another one a moment later.
 Status ReadUntil(const std::string& stop, const std::string& path, unsigned seed) {
-  constexpr int kAttempts = 50;
   std::mt19937 random(seed);
-  int failures = 0;  // one after another
   while (!std::filesystem::exists(stop)) {
     MSA_ASSIGN_OR_RETURN(const auto bank, Bank::Open(path));
     for (int i = 0; i < 20; ++i) {
       const Status status = ReadOnce(*bank, random);
-      if (status.code() == StatusCode::kUnavailable) continue;
-      failures = status.ok() ? 0 : failures + 1;
-      if (status.code() == StatusCode::kInternal || failures == kAttempts) return status;
+      if (!status.ok() && status.code() != StatusCode::kUnavailable) return status;
     }
   }
   return OkStatus();

@@ -38,11 +38,30 @@ WriteTransaction::~WriteTransaction() {
 }
 
 Status WriteTransaction::Recover() {
+  MSA_RETURN_IF_ERROR(CatchUpHead());
   MSA_ASSIGN_OR_RETURN(const auto erasure, ReadPendingErasure(catalog_));
-  overwrites_ = erasure.has_value();
   MSA_ASSIGN_OR_RETURN(const auto rows, catalog_.Files());
-  MSA_RETURN_IF_ERROR(KeepCommitted(fs(), core_->layout, rows,
-                                    [&](const std::string& path) { return RemoveFile(path); }));
+  const bool is_erasing = erasure.has_value();
+  MSA_RETURN_IF_ERROR(
+      KeepCommitted(fs(), core_->layout, rows, [&](const std::string& path) -> Status {
+        return is_erasing ? RemoveLeftover(path) : fs().Remove(path);
+      }));
+  overwrites_ = false;
+  return OkStatus();
+}
+
+Status WriteTransaction::RemoveLeftover(const std::string& path) {
+  if (!overwrites_) {
+    // The commit that dropped it need not have been the erasure's: readers may have it open.
+    MSA_RETURN_IF_ERROR(Begin());
+    ++state_.head.erase_epoch;
+    MSA_RETURN_IF_ERROR(Commit());
+    overwrites_ = true;
+  }
+  return RemoveFile(path);
+}
+
+Status WriteTransaction::CatchUpHead() {
   MSA_ASSIGN_OR_RETURN(head_file_, fs().Open(core_->layout.head(), OpenMode::kReadWrite));
   MSA_ASSIGN_OR_RETURN(const Head head, ReadHead(*head_file_, core_->identity.id));
   if (head == state_.head) return OkStatus();

@@ -40,9 +40,10 @@ class WriteTransaction {
   // Takes back what was written since Begin: rows, and files made by it. REQUIRES: no length that
   // files had before has changed, and nothing of `state` but counters.
   Status RollBack();
-  // From now on files that are removed are overwritten with zeros first, those of crashed writers
-  // too: an erasure is under way.
-  void OverwriteRemovedFiles() { overwrites_ = true; }
+  // Whether files that are removed are overwritten with zeros first: they hold what is erased.
+  // REQUIRES: the commit that removes them raises the erase epoch, because readers may have them
+  // open.
+  void OverwriteRemovedFiles(bool overwrites) { overwrites_ = overwrites; }
   // Makes all durable: state row, catalog, head, in this order; then removes the files given to
   // RemoveAfterCommit. REQUIRES: is_open(), files that rows name are synced.
   Status Commit();
@@ -65,6 +66,9 @@ class WriteTransaction {
  private:
   explicit WriteTransaction(std::shared_ptr<BankCore> core) : core_(std::move(core)) {}
   Status Recover();
+  Status CatchUpHead();
+  // Removes a file that the catalog does not name, as an erasure that is under way wants it.
+  Status RemoveLeftover(const std::string& path);
   Status RemoveFile(const std::string& path);
   Status WriteState();
   Status MakeDurable();
