@@ -463,8 +463,8 @@ def test_an_encrypted_bank_keeps_nothing_in_plain(command, files, tmp_path):
     changed = tmp_path / "changed.key"
     report = command.json("rekey", bank, "--new-master-key", changed, *keys)[0]
     assert report["master_key"] == str(changed) and list(keyrings.glob("*.keys")) == [pathlib.Path(report["keyring"])]
-    for refused in (command("list", bank, *keys, status=FAILED), command("rekey", bank, "--new-master-key", master, *keys, status=FAILED)):
-        assert "does not open the keyring" in refused.stderr
+    for arguments in (("list", bank), ("rekey", bank, "--new-master-key", master)):
+        assert "does not open the keyring" in command(*arguments, *keys, status=FAILED).stderr
     keys = ("--keyrings", keyrings, "--master-key", changed)
     for each in (bank, restored, backup):
         command("audit", each, *keys)
