@@ -264,6 +264,41 @@ TEST_P(Forward, LatentsDoNotDependOnCompanyOrThreads) {
   EXPECT_EQ(key, together.keys.size());
 }
 
+// One batch of several packs, on a GPU too, gives what small ones give.
+TEST_P(Forward, BatchesOfAnySizeGiveTheSameLatents) {
+  Train();
+  Passages passages;
+  for (int i = 0; i < 700; ++i) {
+    passages.emplace_back();
+    for (int t = 0; t <= (i * 37) % 64; ++t) passages.back().push_back((i * 31 + t * 17) % 50);
+  }
+  std::vector<std::unique_ptr<Transformer>> forwards;
+  forwards.push_back(Torch());
+  forwards.push_back(Cpu(2));
+  auto cuda = LoadTorchForward(*source_, plan_, WeightMode::kF32, "cuda", 1);
+  if (cuda.ok()) forwards.push_back(std::move(*cuda));
+  for (const auto& forward : forwards) {
+    SCOPED_TRACE(forward->compute_description());
+    const EncodedBatch together = Encode(*forward, passages);
+    for (const size_t size : {size_t{1}, size_t{7}, size_t{300}}) {
+      std::vector<float> keys, latents;
+      for (size_t begin = 0; begin < passages.size(); begin += size) {
+        const auto end = std::min(begin + size, passages.size());
+        const EncodedBatch some =
+            Encode(*forward, Passages(passages.begin() + static_cast<std::ptrdiff_t>(begin),
+                                      passages.begin() + static_cast<std::ptrdiff_t>(end)));
+        keys.insert(keys.end(), some.keys.begin(), some.keys.end());
+        latents.insert(latents.end(), some.latents.begin(), some.latents.end());
+      }
+      // f32 sums in another order over three layers of unit-sized values.
+      constexpr float kTolerance = 1e-4f;
+      EXPECT_THAT(keys, testing::Pointwise(testing::FloatNear(kTolerance), together.keys)) << size;
+      EXPECT_THAT(latents, testing::Pointwise(testing::FloatNear(kTolerance), together.latents))
+          << size;
+    }
+  }
+}
+
 TEST_P(Forward, ASessionRefusesWhatTheModelCannotRead) {
   for (const bool integer : {false, true}) {
     const auto forward = integer ? Cpu(1) : Torch();

@@ -95,7 +95,7 @@ class LoadedModel : public MemoryModel {
                                std::to_string(plan_->memory.passage_tokens) + " are allowed");
       }
       MSA_RETURN_IF_ERROR(CheckFeed(plan_->backbone, passages[i], 0).WithContext(name));
-      out.chunks.push_back((length + chunk - 1) / chunk);
+      out.chunks.push_back(NumChunks(passages[i], chunk));
       total += out.chunks.back();
     }
     out.keys.resize(static_cast<size_t>(total * plan_->key_dim()));

@@ -53,6 +53,11 @@ class Transformer {
   virtual std::string compute_description() const = 0;
 };
 
+// How many chunks of P tokens a passage has.
+inline int64_t NumChunks(std::span<const TokenId> passage, int64_t chunk_tokens) {
+  return (std::ssize(passage) + chunk_tokens - 1) / chunk_tokens;
+}
+
 // Passages of one forward pass, by their index in the caller's list.
 using Pack = std::vector<int64_t>;
 
