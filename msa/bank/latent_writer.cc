@@ -7,6 +7,12 @@
 #include "msa/base/hash.h"
 
 namespace msa {
+namespace {
+
+// Tails of up to this many times the size at which they are sealed are held in memory meanwhile.
+constexpr int64_t kSealInMemory = 4;
+
+}  // namespace
 
 Result<LatentWriter::OpenedEncoding> LatentWriter::OpenEncoding(const EncodingInfo& encoding) {
   Catalog& catalog = transaction_.catalog();
@@ -128,9 +134,23 @@ Status LatentWriter::Seal(const Tail& tail) {
   MSA_ASSIGN_OR_RETURN(const auto source,
                        transaction_.files().Open(FileKind::kTail, tail.file.id()));
   const LatentRowSizes sizes(encoding.layout);
-  MSA_RETURN_IF_ERROR(SealPlaces(transaction_, encoding, places, [&](const LatentPlace& place) {
+  const auto read = [&](const LatentPlace& place) {
     return TailBlock::Read(*source, sizes, place);
-  }));
+  };
+  // A segment is written part by part, and each part takes all blocks: read and verified once,
+  // unless one commit has made the tail far larger than usual.
+  if (tail.file.length() > kSealInMemory * seal_bytes_) {
+    MSA_RETURN_IF_ERROR(SealPlaces(transaction_, encoding, places, read));
+  } else {
+    std::vector<TailBlock> blocks;
+    for (const LatentPlace& place : places) {
+      MSA_ASSIGN_OR_RETURN(blocks.emplace_back(), read(place));
+    }
+    MSA_RETURN_IF_ERROR(SealPlaces(transaction_, encoding, places, [&](const LatentPlace& place) {
+      const auto index = static_cast<size_t>(&place - places.data());
+      return Result<TailBlock>(TailBlock::Borrow(blocks[index].rows()));
+    }));
+  }
   return transaction_.RemoveAfterCommit(FileKind::kTail, tail.file.id());
 }
 
