@@ -654,5 +654,54 @@ TEST_F(EncryptionTest, ErasingDestroysWhatCopiesHold) {
   ASSERT_NO_FATAL_FAILURE(expect_the_other(*bank));
 }
 
+// A backup holds no keys, so what was erased since it was made cannot come back from it, though its
+// bytes are there.
+TEST_F(EncryptionTest, OfTenInABackupNineComeBackOnceOneIsErased) {
+  ASSERT_OK(Bank::Create(path_, {.encrypt = true}));
+  std::vector<std::string> others;
+  {
+    const auto writer = Bank::Open(path_).value()->StartWrite().value();
+    for (int i = 1; i <= 10; ++i) {
+      ASSERT_OK(writer->Add(MakeSecret(i)));
+      if (i != 4) others.push_back(MakeSecret(i).key);
+    }
+    ASSERT_OK(writer->Commit("ten"));
+  }
+  ASSERT_OK(BackupBank(path_, folder_ / "backup"));
+  EXPECT_EQ(Bank::Open(folder_ / "backup").value()->Latest().value()->Stats()->documents, 10);
+  std::string certificate;
+  {
+    const auto bank = Bank::Open(path_).value();
+    const auto writer = bank->StartWrite().value();
+    const auto erased = writer->Erase({.documents = {MakeSecret(4).key}, .where = {}}, "");
+    ASSERT_OK(erased);
+    ASSERT_EQ(erased->waits_for, "");
+    const auto made = writer->Certify(folder_ / "signing.key", erased->numbers);
+    ASSERT_OK(made);
+    certificate = *made;
+    EXPECT_EQ(bank->VerifyErased(certificate)->documents, 1);
+  }
+  EXPECT_EQ(Bank::Open(folder_ / "backup").value()->VerifyErased(certificate).status().code(),
+            StatusCode::kDataLoss)
+      << "its chain ends before";
+
+  const auto report = RestoreBank(folder_ / "backup", folder_ / "restored");
+  ASSERT_OK(report);
+  EXPECT_EQ(report->documents, 9);
+  const auto restored = Bank::Open(folder_ / "restored").value();
+  const auto snapshot = restored->Latest().value();
+  std::vector<std::string> keys;
+  ASSERT_OK(snapshot->ForEachDocument({}, [&](const DocumentInfo& info) {
+    keys.push_back(info.key);
+    const auto content = snapshot->ReadContent(info.version);
+    EXPECT_TRUE(content.ok()) << content.status();
+    return true;
+  }));
+  EXPECT_EQ(keys, others);
+  EXPECT_THAT(*snapshot->SearchLexical("zword400q", 5, {}), ::testing::IsEmpty());
+  EXPECT_THAT(*snapshot->SearchLexical("zword500q", 5, {}), ::testing::SizeIs(1));
+  ASSERT_OK(restored->Audit());
+}
+
 }  // namespace
 }  // namespace msa
