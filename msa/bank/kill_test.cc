@@ -1,6 +1,7 @@
-// A writer that is killed at any moment while it adds, replaces, removes, goes back, erases and
-// encodes, as often as MSA_KILLS says (12), with readers in other processes all the while: nothing
-// that was acknowledged is lost, every revision equals a model, and no reader sees half a commit.
+// A writer that is killed at any moment while it adds, replaces, removes, goes back, erases,
+// encodes, migrates and compacts, as often as MSA_KILLS says (12), with readers in other processes
+// all the while, on a plain bank and on an encrypted one: nothing that was acknowledged is lost,
+// every revision equals a model, and no reader sees half a commit.
 #include <signal.h>
 #include <sys/wait.h>
 
@@ -59,7 +60,7 @@ LatentBlock LatentsOf(const std::vector<int32_t>& tokens) {
   return MakeLatents(kLayout, {1}, seed);
 }
 
-enum class OperationKind : int32_t { kBatch, kRevert, kErase, kEncode };
+enum class OperationKind : int32_t { kBatch, kRevert, kErase, kEncode, kMigrate, kCompact };
 
 // What it does follows from the state before it and the seed.
 struct Operation {
@@ -72,7 +73,9 @@ Operation RandomOperation(std::mt19937& random) {
   const auto kind = choice < 12   ? OperationKind::kBatch
                     : choice < 14 ? OperationKind::kRevert
                     : choice < 16 ? OperationKind::kErase
-                                  : OperationKind::kEncode;
+                    : choice < 18 ? OperationKind::kEncode
+                    : choice < 19 ? OperationKind::kMigrate
+                                  : OperationKind::kCompact;
   return {kind, static_cast<uint32_t>(random())};
 }
 
@@ -139,7 +142,8 @@ Status PerformBatch(BankWriter& writer, const Model& model, uint32_t seed) {
   return writer.Commit("batch").status();
 }
 
-Status PerformEncode(Bank& bank, BankWriter& writer, EncodingId encoding) {
+// Gives latents of the encoding that answers, or that a migration is making, to all passages.
+Status AddMissingLatents(Bank& bank, BankWriter& writer, EncodingId encoding) {
   MSA_ASSIGN_OR_RETURN(const auto snapshot, bank.Latest());
   MSA_ASSIGN_OR_RETURN(const auto missing, snapshot->FindUnencoded(encoding));
   for (const Snapshot::Unencoded& run : missing) {
@@ -152,11 +156,32 @@ Status PerformEncode(Bank& bank, BankWriter& writer, EncodingId encoding) {
   return writer.CommitLatents();
 }
 
-Status Perform(Bank& bank, BankWriter& writer, EncodingId encoding, const Model& model,
-               const Operation& operation) {
+Status PerformEncode(Bank& bank, BankWriter& writer) {
+  MSA_ASSIGN_OR_RETURN(const auto snapshot, bank.Latest());
+  MSA_ASSIGN_OR_RETURN(const auto encodings, snapshot->Encodings());
+  return AddMissingLatents(bank, writer, encodings.back().info.id);
+}
+
+Status PerformMigrate(Bank& bank, BankWriter& writer, uint32_t seed) {
+  const std::string fingerprint = "feed" + std::to_string(seed % 3);
+  MSA_ASSIGN_OR_RETURN(const EncodingId encoding,
+                       writer.BeginMigration({{}, fingerprint, "{}", kLayout}));
+  MSA_RETURN_IF_ERROR(AddMissingLatents(bank, writer, encoding));
+  return writer.FinishMigration();
+}
+
+Status PerformCompact(BankWriter& writer) {
+  const Status status = writer.Compact(std::nullopt).status();
+  // An erasure waits for a reader.
+  return status.code() == StatusCode::kFailedPrecondition ? OkStatus() : status;
+}
+
+Status Perform(Bank& bank, BankWriter& writer, const Model& model, const Operation& operation) {
   switch (operation.kind) {
     case OperationKind::kBatch: return PerformBatch(writer, model, operation.seed);
-    case OperationKind::kEncode: return PerformEncode(bank, writer, encoding);
+    case OperationKind::kEncode: return PerformEncode(bank, writer);
+    case OperationKind::kMigrate: return PerformMigrate(bank, writer, operation.seed);
+    case OperationKind::kCompact: return PerformCompact(writer);
     case OperationKind::kRevert: {
       const auto revision = RevisionToGoBackTo(model, operation.seed);
       if (!revision) return OkStatus();
@@ -183,13 +208,11 @@ Status WriteForever(const std::string& path, Model model, unsigned seed, int pip
   MSA_ASSIGN_OR_RETURN(auto core, OpenCore(path, PosixFileSystem()));
   MSA_ASSIGN_OR_RETURN(const auto writer,
                        Writer::Start(std::move(core), {.author = "", .readmit = true}, kSmallSeal));
-  MSA_ASSIGN_OR_RETURN(const EncodingId encoding,
-                       writer->OpenEncoding({{}, "feed", "{}", kLayout}));
   while (true) {
     const Operation operation = RandomOperation(random);
     for (const int32_t is_done : {0, 1}) {
       if (is_done == 1) {
-        MSA_RETURN_IF_ERROR(Perform(*bank, *writer, encoding, model, operation));
+        MSA_RETURN_IF_ERROR(Perform(*bank, *writer, model, operation));
         Apply(operation, &model);
       }
       const Message message{operation, is_done};
@@ -270,9 +293,17 @@ pid_t Fork(F f) {
   ::_exit(status.ok() ? 0 : 1);
 }
 
-class KillTest : public testing::Test {
+// With a cipher or without.
+class KillTest : public testing::TestWithParam<bool> {
  protected:
-  void SetUp() override { ASSERT_OK(Bank::Create(path_, {})); }
+  void SetUp() override {
+    ASSERT_OK(Bank::Create(path_, {.encrypt = GetParam()}));
+    const auto bank = Bank::Open(path_);
+    ASSERT_OK(bank);
+    const auto writer = (*bank)->StartWrite();
+    ASSERT_OK(writer);
+    ASSERT_OK((*writer)->OpenEncoding({{}, "feed0", "{}", kLayout}));
+  }
 
   // Lets a writer work for a moment and kills it; `model` gets what it acknowledged and what the
   // bank shows of the operation it was killed in.
@@ -338,12 +369,13 @@ class KillTest : public testing::Test {
   }
 
   TemporaryFolder folder_;
+  const KeysIn keys_{folder_};
   const std::string path_ = folder_ / "bank";
   Model model_;
   int64_t acknowledged_ = 0;
 };
 
-TEST_F(KillTest, LosesNothingAndReadersSeeWholeCommits) {
+TEST_P(KillTest, LosesNothingAndReadersSeeWholeCommits) {
   const char* kills = std::getenv("MSA_KILLS");
   const int rounds = kills == nullptr ? 12 : std::atoi(kills);
   const unsigned seed = std::random_device()();
@@ -376,6 +408,9 @@ TEST_F(KillTest, LosesNothingAndReadersSeeWholeCommits) {
   std::printf("killed %d times, %lld operations acknowledged, %zu revisions\n", rounds,
               static_cast<long long>(acknowledged_), model_.revisions.size());
 }
+
+INSTANTIATE_TEST_SUITE_P(, KillTest, testing::Bool(),
+                         [](const auto& info) { return info.param ? "Encrypted" : "Plain"; });
 
 }  // namespace
 }  // namespace msa
