@@ -12,6 +12,7 @@
 #include <random>
 #include <set>
 
+#include "msa/bank/backup.h"
 #include "msa/bank/bank_test_util.h"
 #include "msa/bank/core.h"
 #include "msa/bank/fault_file_system.h"
@@ -43,6 +44,8 @@ using State = std::map<std::string, Document>;
 struct Model {
   std::vector<State> revisions = {{}};  // by number
   std::set<std::string> erased;
+  // What was erased in the order of it, readmitted since or not.
+  std::vector<std::string> erasures;
   // Versions that were not in the newest revision while the bank kept no superseded text.
   std::set<int64_t> droppable;
   bool keeps_text = true;
@@ -53,6 +56,7 @@ struct Model {
       for (const std::string& key : keys) state.erase(key);
     }
     erased.insert(keys.begin(), keys.end());
+    erasures.insert(erasures.end(), keys.begin(), keys.end());
     revisions.push_back(revisions.back());
   }
   // What is not in the newest revision may have lost its text.
@@ -91,10 +95,14 @@ LatentBlock LatentsOf(int32_t token) { return MakeLatents(kLayout, {1 + token % 
 
 class History {
  public:
-  History(unsigned seed, const std::string& path) : random_(seed), path_(path) {}
+  // In a new folder `root`, which holds the bank, its keyring and its backup.
+  History(unsigned seed, const std::string& root)
+      : random_(seed), root_(root), path_(root + "/bank"), keyrings_("MSA_KEYRINGS", root) {
+    std::filesystem::create_directory(root);
+  }
   // Power is not lost; what would be left if it were is looked at, at every `stride`th write or
   // sync.
-  History(unsigned seed, const std::string& path, int64_t stride) : History(seed, path) {
+  History(unsigned seed, const std::string& root, int64_t stride) : History(seed, root) {
     stride_ = stride;
   }
   void Encrypt() { encrypt_ = true; }
@@ -133,6 +141,8 @@ class History {
     if (choice < 88) return Encode();
     if (choice < 89) return Migrate();
     if (choice < 91) return Compact();
+    if (choice < 92) return Backup();
+    if (choice < 93) return Restore();
     if (choice < 94) return GiveUp();
     if (choice < 97) return LosePowerAndOpen();
     ASSERT_OK(bank_->Audit());
@@ -201,17 +211,18 @@ class History {
   void ExpectSoundAfterPowerLoss() {
     SCOPED_TRACE("write or sync " + std::to_string(writes_and_syncs_ - 1));
     ++points_;
-    const std::string image = path_ + "-image";
-    fs_->CopyAfterPowerLoss(path_, image);
+    const std::string image = root_ + "-image";
+    const ScopedVariable keyrings("MSA_KEYRINGS", image);
+    fs_->CopyAfterPowerLoss(root_, image);
     ExpectSoundImage(image);
-    fs_->CopyAfterPowerLoss(path_, image, [](const std::string&) { return true; });
+    fs_->CopyAfterPowerLoss(root_, image, [](const std::string&) { return true; });
     ExpectSoundImage(image);
-    fs_->CopyAfterPowerLoss(path_, image, [&](const std::string&) { return Random(2) == 0; });
+    fs_->CopyAfterPowerLoss(root_, image, [&](const std::string&) { return Random(2) == 0; });
     ExpectSoundImage(image);
   }
 
-  void ExpectSoundImage(const std::string& path) {
-    const auto bank = Bank::Open(path);
+  void ExpectSoundImage(const std::string& image) {
+    const auto bank = Bank::Open(image + "/bank");
     ASSERT_OK(bank);
     const auto snapshot = (*bank)->Latest();
     ASSERT_OK(snapshot);
@@ -448,6 +459,53 @@ class History {
     }));
   }
 
+  // While the writer, if there is one, has what it likes in the making.
+  void Backup() {
+    backed_up_.reset();
+    const auto report = BackupBank(path_, backup_path(), {}, *fs_);
+    if (!Did(report.status())) return;
+    EXPECT_EQ(report->revision.value, static_cast<int64_t>(model_.revisions.size()) - 1);
+    backed_up_ = model_;
+    const auto backup = Bank::Open(backup_path());
+    ASSERT_OK(backup);
+    ASSERT_OK((*backup)->Audit());
+    ExpectEqual(**backup, model_, model_.revisions.size() - 1);
+    ExpectEqual(**backup, model_, Random(static_cast<unsigned>(model_.revisions.size())));
+  }
+
+  // What the backup held comes back without what was erased since.
+  void Restore() {
+    // Copies share a keyring, and only one of them may be written to.
+    if (!backed_up_ || encrypt_) return;
+    const std::string restored = root_ + "/restored";
+    RestoreOptions options;
+    options.current = {path_};
+    const auto report = RestoreBank(backup_path(), restored, options, *fs_);
+    Model expected = *backed_up_;
+    const auto known = static_cast<ptrdiff_t>(expected.erasures.size());
+    const std::set<std::string> erased(model_.erasures.begin() + known, model_.erasures.end());
+    if (report.ok()) {
+      const auto bank = Bank::Open(restored);
+      ASSERT_OK(bank);
+      // A revision more, if it holds any of that.
+      const bool holds_any = std::ranges::any_of(expected.revisions, [&](const State& state) {
+        return std::ranges::any_of(state, [&](const auto& d) { return erased.contains(d.first); });
+      });
+      if (report->revision.value == static_cast<int64_t>(expected.revisions.size())) {
+        expected.Erase(erased);
+      } else {
+        EXPECT_FALSE(holds_any);
+      }
+      expected.NoteDroppable();
+      for (size_t r = 0; r < expected.revisions.size(); ++r) ExpectEqual(**bank, expected, r);
+      ASSERT_OK((*bank)->Audit());
+    }
+    std::filesystem::remove_all(restored);
+    Did(report.status());
+  }
+
+  std::string backup_path() const { return root_ + "/backup"; }
+
   void GiveUp() {
     writer_.reset();
     pending_ = model_.newest();
@@ -523,7 +581,9 @@ class History {
   }
 
   std::mt19937 random_;
+  const std::string root_;
   const std::string path_;
+  const ScopedVariable keyrings_;
   int64_t stride_ = 0;  // 0: power is lost
   bool encrypt_ = false;
   int64_t fail_at_ = kNever;
@@ -534,6 +594,7 @@ class History {
   EncodingId encoding_;
   std::string fingerprint_ = "feed0";
   Model model_;
+  std::optional<Model> backed_up_;  // when; nothing if power went meanwhile
   const Model* in_flight_ = nullptr;
   State pending_;  // of the revision in the making
   int64_t versions_ = 0;
@@ -561,7 +622,7 @@ void RunHistories(bool encrypt) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     TemporaryFolder folder;
     const KeysIn keys(folder);
-    History history(seed, folder / "bank");
+    History history(seed, folder / "history");
     if (encrypt) history.Encrypt();
     ASSERT_NO_FATAL_FAILURE(history.Run());
     ASSERT_FALSE(testing::Test::HasFailure());
@@ -579,17 +640,27 @@ TEST(BankHistory, RandomOperationsWithPowerLossesEqualAModel) { RunHistories(fal
 
 TEST(BankHistory, OfAnEncryptedBankEqualsAModel) { RunHistories(true); }
 
-TEST(BankHistory, PowerLostAtEveryWriteAndSyncLeavesWhatWasCommitted) {
+void LosePowerAtEveryWrite(bool encrypt) {
   const int64_t stride = Setting("MSA_MODEL_STRIDE", 150);
   constexpr unsigned kSeed = 7;
   TemporaryFolder folder;
-  History history(kSeed, folder / "bank", stride);
+  const KeysIn keys(folder);
+  History history(kSeed, folder / "history", stride);
+  if (encrypt) history.Encrypt();
   ASSERT_NO_FATAL_FAILURE(history.Run());
   std::printf("%lld operations, %lld writes and syncs, power lost at %lld\n",
               static_cast<long long>(history.operations()),
               static_cast<long long>(history.writes_and_syncs()),
               static_cast<long long>(history.points()));
   EXPECT_GT(history.points(), 20);
+}
+
+TEST(BankHistory, PowerLostAtEveryWriteAndSyncLeavesWhatWasCommitted) {
+  LosePowerAtEveryWrite(false);
+}
+
+TEST(BankHistory, PowerLostAtEveryWriteAndSyncLeavesAnEncryptedBank) {
+  LosePowerAtEveryWrite(true);
 }
 
 }  // namespace
