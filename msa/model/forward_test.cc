@@ -76,13 +76,7 @@ class Forward : public testing::TestWithParam<const char*> {
 
   EncodedBatch Encode(Transformer& forward, const Passages& passages) {
     EncodedBatch out;
-    int64_t total = 0;
-    for (const auto& passage : passages) {
-      out.chunks.push_back((std::ssize(passage) + 7) / 8);
-      total += out.chunks.back();
-    }
-    out.keys.resize(static_cast<size_t>(total * plan_.key_dim()));
-    out.latents.resize(static_cast<size_t>(total * plan_.latent_size()));
+    for (const auto& passage : passages) out.chunks.push_back(NumChunks(passage, 8));
     const std::vector<std::span<const TokenId>> views(passages.begin(), passages.end());
     MSA_CHECK(forward.Encode(views, &out).ok());
     return out;

@@ -157,6 +157,7 @@ class TorchForward : public Transformer {
       std::optional<PackOutput> before;
       for (size_t i = 0; i < packs.size(); ++i) {
         PackOutput next = EncodePack(*tower, passages, packs[i]);
+        if (i == 0) SizeOutput(plan_, out);
         if (before) before->CopyTo(packs[i - 1], first_chunk, out);
         before.emplace(std::move(next));
       }
