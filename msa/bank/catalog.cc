@@ -393,8 +393,59 @@ Result<RevisionTotals> Catalog::ReadTotals(int64_t revision) {
   return RevisionTotals{totals.Int(0), totals.Int(1), totals.Int(2), totals.Int(3)};
 }
 
+Result<DeathWalk> DeathWalk::Begin(const Database& db) {
+  MSA_ASSIGN_OR_RETURN(Statement deaths,
+                       db.Prepare("SELECT version, revision FROM deaths ORDER BY version"));
+  MSA_ASSIGN_OR_RETURN(const bool has_row, deaths.Step());
+  return DeathWalk(std::move(deaths), has_row);
+}
+
+Status DeathWalk::Next(int64_t version, FunctionRef<void(int64_t revision)> on_death) {
+  while (has_row_ && deaths_.Int(0) <= version) {
+    if (deaths_.Int(0) == version) on_death(deaths_.Int(1));
+    MSA_ASSIGN_OR_RETURN(has_row_, deaths_.Step());
+  }
+  return OkStatus();
+}
+
+Result<std::vector<VersionSpan>> Catalog::AllVisibleVersions() {
+  MSA_ASSIGN_OR_RETURN(
+      Statement rows, db_.Prepare("SELECT id, first_passage, num_passages, num_tokens, flags, birth"
+                                  " FROM versions ORDER BY id"));
+  MSA_ASSIGN_OR_RETURN(DeathWalk deaths, DeathWalk::Begin(db_));
+  MSA_CHECK(paths_->shown != nullptr);
+  const RevisionPath& path = *paths_->shown;
+  std::vector<VersionSpan> versions;
+  while (true) {
+    MSA_ASSIGN_OR_RETURN(const bool row, rows.Step());
+    if (!row) return versions;
+    if (!path.Contains(rows.Int(5))) continue;
+    bool is_dead = false;
+    MSA_RETURN_IF_ERROR(deaths.Next(
+        rows.Int(0), [&](int64_t revision) { is_dead = is_dead || path.Contains(revision); }));
+    if (is_dead) continue;
+    versions.push_back(
+        {rows.Int(0), rows.Int(1), rows.Int(2), rows.Int(3), (rows.Int(4) & kTextNotKept) == 0});
+  }
+}
+
+Result<std::vector<VersionRow>> Catalog::VisibleRowsAfter(VersionId version, int64_t limit) {
+  MSA_ASSIGN_OR_RETURN(Statement rows,
+                       db_.Prepare(std::string(kSelectVersion) + "WHERE v.id > ?1 AND" + kVisible +
+                                   "ORDER BY v.id LIMIT ?2"));
+  rows.Bind(version.value, limit);
+  std::vector<VersionRow> versions;
+  while (true) {
+    MSA_ASSIGN_OR_RETURN(const bool row, rows.Step());
+    if (!row) return versions;
+    MSA_ASSIGN_OR_RETURN(VersionRow version, ReadVersion(rows));
+    versions.push_back(std::move(version));
+  }
+}
+
 Result<std::vector<VersionSpan>> Catalog::VisibleVersions(const LabelFilter& filter,
                                                           const BankId& secret) {
+  if (filter.empty()) return AllVisibleVersions();
   std::string sql =
       "SELECT v.id, v.first_passage, v.num_passages, v.num_tokens, v.flags FROM versions v WHERE";
   sql += kVisible;

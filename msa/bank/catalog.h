@@ -117,6 +117,21 @@ struct VersionSpan {
   bool text_kept;
 };
 
+// Reads `deaths` beside versions that ascend: one pass over both, where a query for each version
+// would cost several times as much.
+class DeathWalk {
+ public:
+  static Result<DeathWalk> Begin(const Database& db);
+  // Calls on_death with each revision that a version is gone from. REQUIRES: versions ascend from
+  // call to call.
+  Status Next(int64_t version, FunctionRef<void(int64_t revision)> on_death);
+
+ private:
+  DeathWalk(Statement deaths, bool has_row) : deaths_(std::move(deaths)), has_row_(has_row) {}
+  Statement deaths_;
+  bool has_row_;
+};
+
 class Catalog {
  public:
   enum class Access {
@@ -166,6 +181,8 @@ class Catalog {
   // Needs SetPath and SetToday. Ascending by version, hence by passage. A label counts if the
   // document's version of today has it, or if there is none today, its newest.
   Result<std::vector<VersionSpan>> VisibleVersions(const LabelFilter& filter, const BankId& secret);
+  // The first `limit` visible versions after one. Needs SetPath.
+  Result<std::vector<VersionRow>> VisibleRowsAfter(VersionId version, int64_t limit);
   // Ascending: documents of which a version came or went on one of the paths only. All others look
   // the same from both. Leaves no path set.
   Result<std::vector<DocId>> DocumentsThatDiffer(const RevisionPath& a, const RevisionPath& b);
@@ -223,6 +240,7 @@ class Catalog {
   Status ShowSealedColumns();
   Result<VersionRow> ReadVersion(const Statement& row);
   Result<std::optional<VersionRow>> OneVersion(Statement& statement);
+  Result<std::vector<VersionSpan>> AllVisibleVersions();
 
   // Referred to by SQL functions, so it must outlive the connection: declared first.
   std::unique_ptr<Paths> paths_;

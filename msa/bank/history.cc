@@ -22,10 +22,7 @@ Result<std::vector<Event>> ReadEvents(Catalog& catalog) {
   MSA_ASSIGN_OR_RETURN(
       Statement versions,
       catalog.db().Prepare("SELECT id, document, birth FROM versions ORDER BY id"));
-  MSA_ASSIGN_OR_RETURN(
-      Statement deaths,
-      catalog.db().Prepare("SELECT version, revision FROM deaths ORDER BY version"));
-  MSA_ASSIGN_OR_RETURN(bool has_death, deaths.Step());
+  MSA_ASSIGN_OR_RETURN(DeathWalk deaths, DeathWalk::Begin(catalog.db()));
   std::vector<Event> events;
   while (true) {
     MSA_ASSIGN_OR_RETURN(const bool row, versions.Step());
@@ -35,13 +32,10 @@ Result<std::vector<Event>> ReadEvents(Catalog& catalog) {
     const size_t begin = events.size();
     events.push_back({birth, versions.Int(1), version, false});
     bool is_seen = true;
-    while (has_death && deaths.Int(0) <= version) {
-      if (deaths.Int(0) == version) {
-        events.push_back({deaths.Int(1), versions.Int(1), version, true});
-        is_seen = is_seen && deaths.Int(1) != birth;
-      }
-      MSA_ASSIGN_OR_RETURN(has_death, deaths.Step());
-    }
+    MSA_RETURN_IF_ERROR(deaths.Next(version, [&](int64_t revision) {
+      events.push_back({revision, versions.Int(1), version, true});
+      is_seen = is_seen && revision != birth;
+    }));
     if (!is_seen) events.resize(begin);
   }
 }

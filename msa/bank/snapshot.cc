@@ -155,23 +155,35 @@ Result<Retention> BankSnapshot::GetRetention() const {
 
 Status BankSnapshot::ForEachDocument(const LabelFilter& filter,
                                      FunctionRef<bool(const DocumentInfo&)> on_document) const {
-  MSA_ASSIGN_OR_RETURN(const auto visible, filter.empty() ? All() : Matching(filter));
-  // In batches, so that neither the catalog's mutex nor a transaction is held in the callback.
-  std::span<const VersionSpan> rest = visible->versions;
-  while (!rest.empty()) {
-    const auto part = rest.first(std::min(rest.size(), kDocumentsPerBatch));
-    rest = rest.subspan(part.size());
+  std::shared_ptr<const Visible> matching;
+  if (!filter.empty()) {
+    MSA_ASSIGN_OR_RETURN(matching, Matching(filter));
+  }
+  // In batches, so that neither the catalog's mutex nor a transaction is held in the callback, and
+  // the first document of a large bank does not wait for the last.
+  VersionId last{0};
+  for (size_t begin = 0;; begin += kDocumentsPerBatch) {
     std::vector<VersionRow> batch;
     {
       const std::lock_guard lock(core_->catalog_mutex);
-      MSA_ASSIGN_OR_RETURN(batch, core_->catalog->FindVersions(part));
+      if (matching == nullptr) {
+        core_->catalog->SetPath(&path_);
+        MSA_ASSIGN_OR_RETURN(batch, core_->catalog->VisibleRowsAfter(last, kDocumentsPerBatch));
+      } else {
+        const auto rest =
+            std::span(matching->versions).subspan(std::min(begin, matching->versions.size()));
+        if (rest.empty()) return OkStatus();
+        MSA_ASSIGN_OR_RETURN(batch, core_->catalog->FindVersions(
+                                        rest.first(std::min(rest.size(), kDocumentsPerBatch))));
+      }
     }
     MSA_RETURN_IF_ERROR(CheckErasures());
+    if (matching == nullptr && batch.empty()) return OkStatus();
     for (const VersionRow& row : batch) {
+      last = row.info.version;
       if (!on_document(row.info)) return OkStatus();
     }
   }
-  return OkStatus();
 }
 
 Result<DocumentInfo> BankSnapshot::FindDocument(std::string_view name) const {
