@@ -15,6 +15,7 @@
 #include <string_view>
 #include <vector>
 
+#include "msa/bank/passage_set.h"
 #include "msa/base/dtype.h"
 #include "msa/base/file.h"
 #include "msa/base/function_ref.h"
@@ -183,8 +184,8 @@ class Snapshot {
   virtual Result<BankStats> Stats() const = 0;
   // What the bank keeps today, whatever revision this is.
   virtual Result<Retention> GetRetention() const = 0;
-  // A pending one first, the one that answers last.
-  virtual Result<std::vector<EncodingStats>> Encodings() const = 0;
+  // A pending one first, the one that answers last. Counts what the filter sees, nothing else.
+  virtual Result<std::vector<EncodingStats>> Encodings(const LabelFilter& filter = {}) const = 0;
 
   // In order of addition; on_document returns false to stop.
   virtual Status ForEachDocument(const LabelFilter& filter,
@@ -225,8 +226,10 @@ class Snapshot {
   };
   virtual Result<std::vector<Unencoded>> FindUnencoded(EncodingId encoding) const = 0;
 
-  // Passages of the documents that match, ascending (for the `visible` bitmaps of routing).
-  virtual Result<std::vector<PassageId>> MatchingPassages(const LabelFilter& filter) const = 0;
+  // Passages of the documents that match: the one set that every head ranks within. Kept by the
+  // bank for the filters used last.
+  virtual Result<std::shared_ptr<const VisiblePassages>> MatchingPassages(
+      const LabelFilter& filter) const = 0;
 };
 
 enum class ChangeKind { kAdded, kReplaced, kRemoved, kErased };

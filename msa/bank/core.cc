@@ -11,6 +11,8 @@ constexpr int64_t kContentCacheBytes = int64_t{64} << 20;
 // Larger contents are not worth keeping: one would push out all others.
 constexpr int64_t kLargestCachedBytes = kContentCacheBytes / 2;
 
+constexpr int64_t kFilterCacheBytes = int64_t{64} << 20;
+
 int64_t ContentBytes(const DocumentContent& content) {
   int64_t tokens = 0;
   for (const auto& ids : content.tokens) tokens += static_cast<int64_t>(ids.size());
@@ -103,6 +105,34 @@ void ContentCache::Clear() {
   bytes_ = 0;
 }
 
+std::shared_ptr<const VisiblePassages> FilterCache::Find(const Key& key) {
+  const std::lock_guard lock(mutex_);
+  const auto found = std::ranges::find(entries_, key, &Entry::key);
+  if (found == entries_.end()) return nullptr;
+  entries_.splice(entries_.begin(), entries_, found);
+  return entries_.front().passages;
+}
+
+void FilterCache::Insert(Key key, std::shared_ptr<const VisiblePassages> passages) {
+  const int64_t bytes = passages->kept.size_bytes();
+  if (bytes > kFilterCacheBytes) return;
+  const std::lock_guard lock(mutex_);
+  if (std::ranges::find(entries_, key, &Entry::key) != entries_.end()) return;
+  entries_.push_front({std::move(key), std::move(passages)});
+  bytes_ += bytes;
+  // Bounded in number too, because lookups walk the list.
+  while (bytes_ > kFilterCacheBytes || entries_.size() > 256) {
+    bytes_ -= entries_.back().passages->kept.size_bytes();
+    entries_.pop_back();
+  }
+}
+
+void FilterCache::Clear() {
+  const std::lock_guard lock(mutex_);
+  entries_.clear();
+  bytes_ = 0;
+}
+
 bool HasWal(FileSystem& fs, const BankLayout& layout) {
   const auto file = fs.Open(layout.catalog() + "-wal", OpenMode::kRead);
   if (!file.ok()) return false;
@@ -149,6 +179,7 @@ void BankCore::ClearCaches() {
   shards.Clear();
   segments.Clear();
   contents.Clear();
+  filters.Clear();
   if (cipher != nullptr) cipher->Forget();
 }
 

@@ -20,6 +20,7 @@
 #include "msa/bank/layout.h"
 #include "msa/bank/lexical_shard.h"
 #include "msa/bank/lock.h"
+#include "msa/bank/passage_set.h"
 
 namespace msa {
 
@@ -94,6 +95,32 @@ class ContentCache {
   int64_t bytes_ = 0;
 };
 
+// What filters see, for those used last, up to 64 MiB. Every commit may change it, even for
+// revisions of the past: labels are today's, and compaction drops texts. Thread-safe.
+class FilterCache {
+ public:
+  struct Key {
+    int64_t commit_number;
+    RevisionId revision;
+    LabelFilter filter;
+    friend bool operator==(const Key&, const Key&) = default;
+  };
+
+  // Null if it is not there.
+  std::shared_ptr<const VisiblePassages> Find(const Key& key);
+  void Insert(Key key, std::shared_ptr<const VisiblePassages> passages);
+  void Clear();
+
+ private:
+  struct Entry {
+    Key key;
+    std::shared_ptr<const VisiblePassages> passages;
+  };
+  std::mutex mutex_;          // guards what follows
+  std::list<Entry> entries_;  // newest first
+  int64_t bytes_ = 0;
+};
+
 struct BankCore {
   BankCore(BankLayout bank_layout, const BankIdentity& bank_identity, FileSystem& file_system)
       : layout(std::move(bank_layout)),
@@ -137,6 +164,7 @@ struct BankCore {
   ShardCache shards;
   SegmentCache segments;
   ContentCache contents;
+  FilterCache filters;
 
   std::mutex catalog_mutex;  // guards catalog
   std::optional<Catalog> catalog;

@@ -233,9 +233,10 @@ TEST_F(EncryptionTest, AnswersAsAPlainBank) {
                      all += d.key + d.title + d.source_path + d.source_sha256 + d.media_type;
                      for (const auto& [name, value] : d.labels) {
                        all += name + "=" + value;
-                       all += std::to_string(s.MatchingPassages({{name, value}})->size());
+                       all += std::to_string((*s.MatchingPassages({{name, value}}))->kept.size());
                      }
-                     all += std::to_string(s.MatchingPassages({{"title", d.title}})->size());
+                     all +=
+                         std::to_string((*s.MatchingPassages({{"title", d.title}}))->kept.size());
                      all += s.FindDocument(d.title.substr(1))->key;
                      const auto content = s.ReadContent(d.version);
                      EXPECT_TRUE(content.ok()) << content.status();

@@ -85,7 +85,7 @@ class FormatTest : public testing::Test {
     EXPECT_EQ(snapshot->SearchLexical("wine", 5, {})->size(), 0u);
     EXPECT_EQ(snapshot->SearchLexical("tea", 5, {})->size(), 1u);
     EXPECT_EQ(snapshot->SearchLexical("日本", 5, {})->size(), 1u);
-    EXPECT_EQ(snapshot->MatchingPassages({{"tenant", "acme"}})->size(), 2u);
+    EXPECT_EQ((*snapshot->MatchingPassages({{"tenant", "acme"}}))->kept.size(), 2);
     ExpectGoldenLatents(*snapshot, 0, kGoldenSealed, DType::kI8, bank.options().encrypt);
     ExpectGoldenLatents(*snapshot, 1, kGoldenTail, DType::kF32, bank.options().encrypt);
   }

@@ -142,9 +142,7 @@ TEST_P(LatentsTest, FlippedBytesOfSegmentsAndTailsAreDataLoss) {
       ASSERT_OK(snapshot);
       int failures = 0;
       for (const EncodingId encoding : encodings_) {
-        const auto passages = (*snapshot)->MatchingPassages({});
-        ASSERT_OK(passages);
-        for (const PassageId passage : *passages) {
+        for (PassageId passage{0}; passage.value < 3 * (kDocuments + 1); ++passage.value) {
           const auto block = (*snapshot)->ReadLatents(encoding, passage);
           if (block.ok() || block.status().code() == StatusCode::kNotFound) continue;
           ++failures;

@@ -171,7 +171,7 @@ class RepairTest : public testing::Test {
     const auto passages = snapshot.MatchingPassages({});
     ASSERT_OK(passages);
     int64_t missing = 0;
-    for (const PassageId passage : *passages) {
+    for (const PassageId passage : (*passages)->kept.Members()) {
       const auto latents = snapshot.ReadLatents(encodings->front().info.id, passage);
       if (!latents.ok()) {
         EXPECT_EQ(latents.status().code(), StatusCode::kNotFound) << latents.status();

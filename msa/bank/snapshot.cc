@@ -99,7 +99,11 @@ Result<std::shared_ptr<const BankSnapshot::Visible>> BankSnapshot::Matching(
                       " has passages outside of 0 to " + std::to_string(state_.next_passage));
     }
     end = span.first_passage + span.num_passages;
-    if (span.text_kept) visible->passages.AddRange(span.first_passage, span.num_passages);
+    if (span.text_kept) {
+      visible->passages.kept.AddRange(span.first_passage, span.num_passages);
+    } else {
+      visible->passages.num_unkept += span.num_passages;
+    }
   }
   return std::shared_ptr<const Visible>(visible);
 }
@@ -120,7 +124,7 @@ Result<BankStats> BankSnapshot::Stats() const {
   MSA_ASSIGN_OR_RETURN(const RevisionTotals totals, catalog.ReadTotals(revision().value));
   stats.documents = totals.documents;
   stats.passages = totals.passages;
-  stats.unkept_passages = totals.passages - visible->passages.size();
+  stats.unkept_passages = visible->passages.num_unkept;
   stats.tokens = totals.tokens;
   stats.text_bytes = totals.text_bytes;
   stats.revisions = state_.head.revision;
@@ -297,23 +301,28 @@ Result<std::vector<LexicalHit>> BankSnapshot::SearchLexical(std::string_view que
                                                             const LabelFilter& filter) const {
   using Hits = std::vector<LexicalHit>;
   return UnlessErased<Hits>([&]() -> Result<Hits> {
-    MSA_ASSIGN_OR_RETURN(const auto visible, filter.empty() ? All() : Matching(filter));
+    MSA_ASSIGN_OR_RETURN(const auto visible, MatchingPassages(filter));
     MSA_ASSIGN_OR_RETURN(const auto shards, OpenShards());
     LexicalSearchOptions options;
     options.exact_statistics = !filter.empty();
-    return SearchShards(shards, visible->passages, query, k, options);
+    return SearchShards(shards, visible->kept, query, k, options);
   });
 }
 
-Result<std::vector<PassageId>> BankSnapshot::MatchingPassages(const LabelFilter& filter) const {
-  MSA_ASSIGN_OR_RETURN(const auto visible, filter.empty() ? All() : Matching(filter));
-  std::vector<PassageId> passages;
-  passages.reserve(static_cast<size_t>(visible->passages.size()));
-  for (const VersionSpan& span : visible->versions) {
-    if (!span.text_kept) continue;
-    for (int64_t i = 0; i < span.num_passages; ++i) passages.push_back({span.first_passage + i});
+Result<std::shared_ptr<const VisiblePassages>> BankSnapshot::MatchingPassages(
+    const LabelFilter& filter) const {
+  using Passages = std::shared_ptr<const VisiblePassages>;
+  if (filter.empty()) {
+    MSA_ASSIGN_OR_RETURN(const auto all, All());
+    return Passages(all, &all->passages);
   }
-  return passages;
+  FilterCache::Key key{commit_number(), revision(), filter};
+  if (Passages known = core_->filters.Find(key)) return known;
+  MSA_ASSIGN_OR_RETURN(const auto matching, Matching(filter));
+  // A copy, so that the cache keeps the bitmap alone.
+  auto passages = std::make_shared<const VisiblePassages>(matching->passages);
+  core_->filters.Insert(std::move(key), passages);
+  return Passages(passages);
 }
 
 }  // namespace msa

@@ -31,7 +31,7 @@ class BankSnapshot final : public Snapshot {
   Status CheckErasures() const override;
   Result<BankStats> Stats() const override;
   Result<Retention> GetRetention() const override;
-  Result<std::vector<EncodingStats>> Encodings() const override;
+  Result<std::vector<EncodingStats>> Encodings(const LabelFilter& filter) const override;
   Status ForEachDocument(const LabelFilter& filter,
                          FunctionRef<bool(const DocumentInfo&)> on_document) const override;
   Result<DocumentInfo> FindDocument(std::string_view name) const override;
@@ -43,13 +43,14 @@ class BankSnapshot final : public Snapshot {
   Result<std::span<const KeyRun>> RoutingKeys(EncodingId encoding) const override;
   Result<LatentBlock> ReadLatents(EncodingId encoding, PassageId passage) const override;
   Result<std::vector<Unencoded>> FindUnencoded(EncodingId encoding) const override;
-  Result<std::vector<PassageId>> MatchingPassages(const LabelFilter& filter) const override;
+  Result<std::shared_ptr<const VisiblePassages>> MatchingPassages(
+      const LabelFilter& filter) const override;
 
  private:
   // What this revision sees; made at first need, then shared by all calls.
   struct Visible {
     std::vector<VersionSpan> versions;  // ascending by version and by passage
-    PassageSet passages;                // of those whose text is kept
+    VisiblePassages passages;
 
     // Null if it is not visible.
     const VersionSpan* Find(int64_t version) const;
@@ -76,7 +77,7 @@ class BankSnapshot final : public Snapshot {
   Result<LatentBlock> FindLatents(EncodingId encoding, PassageId passage) const;
 
   Result<std::shared_ptr<const Visible>> All() const;
-  // Not kept: a filter narrows the set for one request.
+  // Reads the catalog: one pass over its versions, or over those with the filter's labels.
   Result<std::shared_ptr<const Visible>> Matching(const LabelFilter& filter) const;
   Result<VersionRow> VisibleVersion(VersionId version) const;
   // A visible version and its content.
@@ -88,6 +89,8 @@ class BankSnapshot final : public Snapshot {
   Result<std::vector<std::shared_ptr<LexicalShard>>> OpenShards() const;
   // REQUIRES: the catalog's mutex is held.
   Result<EncodingInfo> RequireEncoding(EncodingId encoding) const;
+  Result<std::vector<EncodingStats>> CountEncoded(const Visible& all,
+                                                  const PassageSet& passages) const;
   Result<LoadedKeys> LoadKeys(EncodingId encoding) const;
   Result<LatentBlock> ReadPlacedLatents(EncodingId encoding, VersionId version,
                                         int64_t index) const;
@@ -98,8 +101,16 @@ class BankSnapshot final : public Snapshot {
   RevisionPath today_;    // of the latest one then
   bool counted_ = false;  // among the core's living snapshots
 
+  // Of the catalog at one commit; passages can get latents while the snapshot lives.
+  struct CountedEncodings {
+    int64_t commit_number;
+    std::vector<EncodingStats> stats;
+  };
+
   mutable std::mutex mutex_;  // guards all_
   mutable std::shared_ptr<const Visible> all_;
+  mutable std::mutex counts_mutex_;  // guards counts_; taken before all others
+  mutable std::map<LabelFilter, CountedEncodings> counts_;
   mutable std::mutex keys_mutex_;  // guards keys_; taken before all others
   mutable std::map<EncodingId, LoadedKeys> keys_;
 };

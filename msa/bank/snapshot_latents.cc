@@ -165,26 +165,43 @@ Result<EncodingInfo> BankSnapshot::RequireEncoding(EncodingId encoding) const {
   return *std::move(info);
 }
 
-Result<std::vector<EncodingStats>> BankSnapshot::Encodings() const {
-  MSA_ASSIGN_OR_RETURN(const auto visible, All());
-  const std::lock_guard lock(core_->catalog_mutex);
+Result<std::vector<EncodingStats>> BankSnapshot::CountEncoded(const Visible& all,
+                                                              const PassageSet& passages) const {
   MSA_ASSIGN_OR_RETURN(auto infos, ReadEncodings(*core_->catalog));
   MSA_ASSIGN_OR_RETURN(const EncodingId pending, ReadPendingMigration(*core_->catalog));
-  std::vector<EncodingStats> all;
+  std::vector<EncodingStats> stats;
   for (EncodingInfo& info : infos) {
     MSA_ASSIGN_OR_RETURN(const auto places, ReadPlaces(*core_->catalog, info.id));
-    EncodingStats& stats = all.emplace_back();
-    stats.info = std::move(info);
-    stats.is_pending = stats.info.id == pending;
+    EncodingStats& counted = stats.emplace_back();
+    counted.info = std::move(info);
+    counted.is_pending = counted.info.id == pending;
     for (const LatentPlace& place : places) {
-      const VersionSpan* version = visible->Find(place.version);
-      if (version == nullptr || !version->text_kept) continue;
-      stats.encoded_passages += place.num_passages();
-      stats.latents += place.num_chunks;
+      const VersionSpan* version = all.Find(place.version);
+      // A filter sees all passages of a version or none.
+      if (version == nullptr || !passages.Contains(version->first_passage)) continue;
+      counted.encoded_passages += place.num_passages();
+      counted.latents += place.num_chunks;
     }
   }
-  std::ranges::stable_partition(all, &EncodingStats::is_pending);
-  return all;
+  std::ranges::stable_partition(stats, &EncodingStats::is_pending);
+  return stats;
+}
+
+Result<std::vector<EncodingStats>> BankSnapshot::Encodings(const LabelFilter& filter) const {
+  constexpr size_t kFiltersKept = 64;
+  const std::lock_guard counts_lock(counts_mutex_);
+  MSA_ASSIGN_OR_RETURN(const auto all, All());
+  MSA_ASSIGN_OR_RETURN(const auto passages, MatchingPassages(filter));
+  const std::lock_guard lock(core_->catalog_mutex);
+  MSA_ASSIGN_OR_RETURN(const CatalogState now, core_->catalog->ReadState());
+  const auto known = counts_.find(filter);
+  if (known != counts_.end() && known->second.commit_number == now.head.commit_number) {
+    return known->second.stats;
+  }
+  MSA_ASSIGN_OR_RETURN(auto stats, CountEncoded(*all, passages->kept));
+  if (counts_.size() == kFiltersKept) counts_.clear();
+  counts_.insert_or_assign(filter, CountedEncodings{now.head.commit_number, stats});
+  return stats;
 }
 
 Result<std::vector<Snapshot::Unencoded>> BankSnapshot::FindUnencoded(EncodingId encoding) const {
@@ -237,7 +254,7 @@ Result<BankSnapshot::LoadedKeys> BankSnapshot::LoadKeys(EncodingId encoding) con
     if (version == nullptr) continue;
     auto builder = std::ranges::find(builders, place.file, &decltype(builders)::value_type::first);
     if (builder == builders.end()) {
-      builders.emplace_back(place.file, KeyRunBuilder(info.layout, visible->passages));
+      builders.emplace_back(place.file, KeyRunBuilder(info.layout, visible->passages.kept));
       builder = builders.end() - 1;
     }
     builder->second.Add(place, version->first_passage);

@@ -172,11 +172,10 @@ Result<ChatFamily> Engine::Family() {
   return ChooseChatFamily(options_.chat_family, model->chat_template());
 }
 
-Result<int64_t> Engine::CountUnencoded(const Snapshot& snapshot) {
-  MSA_ASSIGN_OR_RETURN(const auto encodings, snapshot.Encodings());
-  MSA_ASSIGN_OR_RETURN(const BankStats stats, snapshot.Stats());
-  const int64_t kept = stats.passages - stats.unkept_passages;
-  return encodings.empty() ? kept : kept - encodings.back().encoded_passages;
+Result<int64_t> Engine::CountUnencoded(const Snapshot& snapshot, const LabelFilter& where) {
+  MSA_ASSIGN_OR_RETURN(const auto encodings, snapshot.Encodings(where));
+  MSA_ASSIGN_OR_RETURN(const auto passages, snapshot.MatchingPassages(where));
+  return passages->kept.size() - (encodings.empty() ? 0 : encodings.back().encoded_passages);
 }
 
 }  // namespace msa

@@ -248,8 +248,8 @@ class Engine {
   Bank& bank() { return *bank_; }
   // Loads the model on first use; checks it against the bank's encoding.
   Result<MemoryModel*> Model();
-  // Visible passages without latents of the bank's newest encoding.
-  static Result<int64_t> CountUnencoded(const Snapshot& snapshot);
+  // Passages that `where` sees without latents of the bank's newest encoding.
+  static Result<int64_t> CountUnencoded(const Snapshot& snapshot, const LabelFilter& where = {});
   // The latest revision if `at` is not valid.
   Result<std::shared_ptr<const Snapshot>> SnapshotAt(RevisionId at);
 

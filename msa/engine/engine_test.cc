@@ -197,6 +197,11 @@ TEST_F(EngineTest, WhereKeepsOtherDocumentsOut) {
         engine->Search("the bridge opened", {.heads = heads, .where = {{"title", "tea"}}});
     ASSERT_TRUE(found.ok()) << found.status();
     for (const Retrieved& result : found->results) EXPECT_EQ(result.title, "tea");
+    EXPECT_EQ(found->unencoded_passages, 0);
+    if (heads == Heads::kLatent) {
+      EXPECT_EQ(found->results.size(), 1u);
+      EXPECT_EQ(found->counters.passages, 1) << "what may not be read is not counted either";
+    }
   }
 }
 

@@ -22,17 +22,19 @@ double SecondsSince(Clock::time_point start) {
 // lost.
 constexpr int64_t kDepthFactor = 4;
 
-// Bit p of the bitmap: passage p of the run is among the sorted `allowed`.
-std::vector<uint8_t> VisibleBits(const std::vector<PassageId>& passages,
-                                 const std::vector<PassageId>& allowed) {
-  std::vector<uint8_t> bits((passages.size() + 7) / 8, 0);
-  auto next = allowed.begin();
-  for (size_t p = 0; p < passages.size(); ++p) {
-    next = std::lower_bound(next, allowed.end(), passages[p]);
-    if (next != allowed.end() && *next == passages[p])
-      bits[p / 8] |= static_cast<uint8_t>(1u << (p % 8));
+// What routing reads of a run: its passages that `bits` names (all, if empty), and their keys.
+void CountRead(const KeyRun& run, std::span<const uint8_t> bits, int64_t key_bytes,
+               Counters* counters) {
+  if (bits.empty()) {
+    counters->passages += std::ssize(run.passages);
+    counters->bytes_read += run.chunk_begin.back() * key_bytes;
+    return;
   }
-  return bits;
+  for (size_t p = 0; p < run.passages.size(); ++p) {
+    if (((bits[p / 8] >> (p % 8)) & 1) == 0) continue;
+    ++counters->passages;
+    counters->bytes_read += (run.chunk_begin[p + 1] - run.chunk_begin[p]) * key_bytes;
+  }
 }
 
 // Document rows and kept texts of one response, each read once.
@@ -91,26 +93,26 @@ Result<std::vector<LexicalHit>> Engine::RouteLatent(const Snapshot& snapshot,
   start = Clock::now();
   MSA_ASSIGN_OR_RETURN(const std::span<const KeyRun> runs, snapshot.RoutingKeys(encoding));
   counters->seconds["load_keys"] += SecondsSince(start);
-  std::vector<PassageId> allowed;
+
+  start = Clock::now();
+  std::vector<std::vector<uint8_t>> bitmaps;  // by run; none: everything is visible
   if (!options.where.empty()) {
-    MSA_ASSIGN_OR_RETURN(allowed, snapshot.MatchingPassages(options.where));
+    MSA_ASSIGN_OR_RETURN(const auto visible, snapshot.MatchingPassages(options.where));
+    for (const KeyRun& run : runs) bitmaps.push_back(visible->kept.BitsOf(run.passages));
   }
+  counters->seconds["filter"] += SecondsSince(start);
 
   start = Clock::now();
   const int64_t key_dim = model->key_dim();
   if (StoresKeysRotated(model->memory().key_dtype)) RotateRows({folded.data(), 1, key_dim});
-  std::vector<std::vector<uint8_t>> bitmaps;
-  bitmaps.reserve(runs.size());
   std::vector<RouterKeysView> views;
-  for (const KeyRun& run : runs) {
-    const uint8_t* visible = nullptr;
-    if (!options.where.empty())
-      visible = bitmaps.emplace_back(VisibleBits(run.passages, allowed)).data();
-    const auto num_passages = static_cast<int64_t>(run.passages.size());
-    views.push_back({model->memory().key_dtype, num_passages, key_dim, run.keys, run.scales,
-                     run.chunk_begin.data(), run.passages.data(), visible});
-    counters->passages += num_passages;
-    counters->bytes_read += run.chunk_begin.back() * key_dim * DTypeSize(model->memory().key_dtype);
+  for (size_t i = 0; i < runs.size(); ++i) {
+    const KeyRun& run = runs[i];
+    const std::span<const uint8_t> visible =
+        bitmaps.empty() ? std::span<const uint8_t>() : bitmaps[i];
+    views.push_back({model->memory().key_dtype, std::ssize(run.passages), key_dim, run.keys,
+                     run.scales, run.chunk_begin.data(), run.passages.data(), visible.data()});
+    CountRead(run, visible, key_dim * DTypeSize(model->memory().key_dtype), counters);
   }
   if (pool_ == nullptr) pool_ = std::make_unique<ThreadPool>(options_.load.num_threads);
   std::vector<std::byte> scratch(
@@ -143,14 +145,14 @@ Result<SearchResponse> Engine::Search(std::string_view query, const SearchOption
   SearchResponse response;
   response.query = query;
   response.revision = snapshot->revision();
-  response.unkept_passages = stats.unkept_passages;
-  MSA_ASSIGN_OR_RETURN(response.unencoded_passages, CountUnencoded(*snapshot));
+  MSA_ASSIGN_OR_RETURN(response.unencoded_passages, CountUnencoded(*snapshot, options.where));
+  MSA_ASSIGN_OR_RETURN(const auto matching, snapshot->MatchingPassages(options.where));
+  response.unkept_passages = matching->num_unkept;
 
   // An adapter says how much the latents may weigh; without one, and in a bank without latents, the
   // lexical head alone ranks, and no model is loaded.
   double latent_weight = options.heads == Heads::kLatent ? 1 : 0;
-  if (options.heads == Heads::kFused &&
-      response.unencoded_passages < stats.passages - stats.unkept_passages) {
+  if (options.heads == Heads::kFused && response.unencoded_passages < matching->kept.size()) {
     MSA_ASSIGN_OR_RETURN(const std::string adapter, AdapterPath());
     if (!adapter.empty()) {
       MSA_ASSIGN_OR_RETURN(const MemoryModel* model, Model());
