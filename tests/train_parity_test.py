@@ -31,23 +31,28 @@ def files(tmp_path_factory):
 
 
 PHASE = {"steps": 4, "questions": 5, "cut_share": 0.4, "one_source": 0.5, "more_passages": 2, "attach": 3,
-         "made_share": 0.4, "text_share": 0.3, "absent_share": 0.2, "layer_weight": 0.5, "contrastive_weight": 1.5, "reading_weight": 0.7}
+         "made_share": 0.4, "text_share": 0.3, "absent_share": 0.2, "text_teacher": 0.6,
+         "span_share": 0.5, "beside": 2, "layer_weight": 0.5, "contrastive_weight": 1.5, "reading_weight": 0.7,
+         "tower_factor": 1}
 TASKS = ["reconstruct", "stranger", "proceed", "answer"]
 
 
-@pytest.mark.parametrize(("family", "task", "devices"), [
-    *((family, task, "cpu") for family in ("llama", "qwen3") for task in TASKS),
-    ("llama", "reconstruct", "cpu,cpu"),
-    ("qwen3", "proceed", "cpu,cpu,cpu"),
+@pytest.mark.parametrize(("family", "task", "devices", "tower_factor"), [
+    *((family, task, "cpu", 1) for family in ("llama", "qwen3") for task in TASKS),
+    ("llama", "reconstruct", "cpu,cpu", 1),
+    ("qwen3", "proceed", "cpu,cpu,cpu", 1),
+    ("llama", "reconstruct", "cpu", 0),
+    ("qwen3", "answer", "cpu", 0),
 ])
-def test_losses_and_gradients_equal_the_reference(files, tmp_path, build_dir, msa, family, task, devices):
+def test_losses_and_gradients_equal_the_reference(files, tmp_path, build_dir, msa, family, task, devices, tower_factor):
     folder, corpus, pairs = files
     tiny = model_files.Tiny(tmp_path / "model", family, seed=3, initializer_range=0.1)  # well conditioned in f32
     pack = tmp_path / "tiny.pack"
     subprocess.run([msa, "train", "pack", "--out", pack, "--model", tiny.folder, "--passage-tokens", "128",
                     "--corpus", corpus, "--pairs", pairs, "--cut", "1", "--quote", "1", "--blank", "1", "--quiet"],
                    check=True)
-    phase = PHASE | {"name": "test", "reconstruct": 0, "stranger": 0, "proceed": 0, "answer": 0, task: 1}
+    phase = PHASE | {"name": "test", "reconstruct": 0, "stranger": 0, "proceed": 0, "answer": 0, task: 1,
+                     "tower_factor": tower_factor}
     addressing = task == "answer"
     config = {"device": devices, "model": str(tiny.folder), "pack": str(pack), "output": str(tmp_path / "out"),
               "chat_template": {"llama": "llama3", "qwen3": "qwen3"}[family], "memory_layers": [1, 2, 3],

@@ -36,13 +36,15 @@ class TrainReference:
     def weight(self, layer, name):
         return self.weights.get(f"model.layers.{layer}.{name}.weight")
 
+    def plain(self, layer, name):
+        return self.weight(layer, WEIGHTS[NAMES.index(name)])
+
     def updated(self, which):
         """matrix(layer, name): the backbone's, with one set of low-rank updates."""
         def matrix(layer, name):
-            index = NAMES.index(name)
             a = self.values[f"{which}.{name}.a"][layer]
             b = self.values[f"{which}.{name}.b"][layer]
-            return self.weight(layer, WEIGHTS[index]) + self.scale * b.T @ a
+            return self.plain(layer, name) + self.scale * b.T @ a
         return matrix
 
     def rope(self, x, positions):
@@ -132,8 +134,10 @@ class TrainReference:
 
     def step(self, batch, phase, addressing):
         """The parts of the loss by name, and the whole."""
-        passages = [self.encode(t, batch["chunk_tokens"]) for t in rows_of(batch["passages"])]
-        queries = [self.queries(t) for t in rows_of(batch["questions"])]
+        still = phase["tower_factor"] == 0
+        with torch.set_grad_enabled(not still):
+            passages = [self.encode(t, batch["chunk_tokens"]) for t in rows_of(batch["passages"])]
+            queries = [self.queries(t) for t in rows_of(batch["questions"])]
         width = self.groups * self.dim
         weights = torch.softmax(self.values["router.weights"], 0)
 
@@ -142,13 +146,13 @@ class TrainReference:
                 sum(w * (keys[:, r * width:(r + 1) * width] @ query[r]) for r, w in enumerate(weigh)).max()
                 for keys, _ in passages]) for query in queries])
 
-        scores = scores_of(weights)
+        scores = scores_of(weights.detach() if still else weights)
         scale = self.values["router.scale"].clamp(max=math.log(100)).exp()
         routable = batch["routable"]
         target = [batch["target"][q] for q in routable]
         excluded = torch.tensor(batch["excluded"]).view(len(queries), len(passages)).bool()[routable]
         parts, total = {}, 0
-        if routable:
+        if routable and not still:
             parts["contrastive"] = self.contrastive(scores[routable], scale, target, excluded)
             total = total + phase["contrastive_weight"] * parts["contrastive"]
             count = len(self.routing_layers)
@@ -175,9 +179,13 @@ class TrainReference:
             out.append(sorted(chosen))
         return out
 
+    def log_softmax(self, hidden, positions):
+        output = self.weights.get("lm_head.weight", self.weights["model.embed_tokens.weight"])
+        hidden = torch.cat(hidden)[positions]
+        return torch.log_softmax(rms_norm(hidden, self.weights["model.norm.weight"], self.epsilon) @ output.T, -1)
+
     def read(self, batch, passages, scores, phase, addressing):
         rows, attached = rows_of(batch["rows"]), self.attach(batch, scores, phase)
-        output = self.weights.get("lm_head.weight", self.weights["model.embed_tokens.weight"])
         hidden = []
         for i, (tokens, chosen) in enumerate(zip(rows, attached)):
             latents = [tuple(torch.cat([passages[p][1][m][part] for p in chosen]) for part in (0, 1))
@@ -191,8 +199,16 @@ class TrainReference:
             for _ in self.run(self.updated("reader"), tokens, self.query_offset, latents, bias):
                 pass
             hidden.append(self.hidden)
-        hidden = torch.cat(hidden)[batch["positions"]]
-        logits = rms_norm(hidden, self.weights["model.norm.weight"], self.epsilon) @ output.T
-        nll = -torch.log_softmax(logits, -1)[range(len(logits)), batch["targets"]]
+        log_p = self.log_softmax(hidden, batch["positions"])
+        nll = -log_p[range(len(log_p)), batch["targets"]]
+        if batch["taught"]:
+            told = []
+            for tokens in rows_of(batch["told"]):
+                for _ in self.run(self.plain, tokens, 0):
+                    pass
+                told.append(self.hidden)
+            share = torch.tensor(batch["taught"]).double()
+            teacher = self.log_softmax(told, batch["told_positions"]).detach().exp()
+            nll = (1 - share) * nll - share * (teacher * log_p).sum(1)
         weights = torch.tensor(batch["weights"]).double()
         return (nll * weights).sum() / weights.sum()

@@ -13,6 +13,7 @@ namespace {
 constexpr int64_t kHeldOutEvery = 500;  // documents
 constexpr int64_t kAnswerTokens = 64;   // longer answers are cut
 constexpr int64_t kNeighbours = 3;      // that come with a pair in a hard step
+constexpr int64_t kCueTokens = 4;       // that tell where in a passage a span begins
 constexpr std::string_view kAbsent = "The documents do not say.";
 
 double Uniform(std::mt19937_64& random) { return static_cast<double>(random() >> 11) * 0x1.0p-53; }
@@ -75,10 +76,12 @@ class BatchMaker::Builder {
     batch.asked.push_back(AddPassage(pack.Positives(id)[0], span));
   }
 
-  // Rows that read back the passages, or what follows them, each with one passage attached.
-  void ReadBack(int64_t limit) {
+  // Rows that read back the passages, or what follows them, each with its passage attached and
+  // perhaps others.
+  void ReadBack(Random& random, const TrainPhase& phase) {
+    const int64_t passages = std::ssize(batch.passage_ids);
     const int64_t count =
-        limit == 0 ? std::ssize(batch.passage_ids) : std::min(limit, std::ssize(batch.passage_ids));
+        phase.reader_passages == 0 ? passages : std::min(phase.reader_passages, passages);
     int64_t passage_begin = 0;
     for (int64_t p = 0; p < count; ++p) {
       const auto length = batch.passages.lengths[static_cast<size_t>(p)];
@@ -86,19 +89,23 @@ class BatchMaker::Builder {
                                batch.passages.tokens.begin() + passage_begin + length);
       passage_begin += length;
       int64_t attached = p;
+      int64_t cue = 0;
       const int64_t id = batch.passage_ids[static_cast<size_t>(p)];
       if (batch.task == TrainTask::kProceed) {
         if (id + 1 >= maker_.pack_.num_passages() || !maker_.pack_.Continues(id + 1)) continue;
         row = maker_.pack_.Passage(id + 1).ToVector();
       } else if (batch.task == TrainTask::kStranger) {
         // Passages of a batch seldom share a document; the next one is a stranger.
-        attached = (p + 1) % std::ssize(batch.passage_ids);
+        attached = (p + 1) % passages;
+      } else if (length > 2 * kCueTokens && Uniform(random) < phase.span_share) {
+        row.erase(row.begin(), row.begin() + Below(random, length - 2 * kCueTokens));
+        cue = kCueTokens;
       }
       if (row.size() < 2) continue;
       const int64_t begin = batch.read.rows.num_tokens();
       batch.read.rows.Add(row);
-      batch.read.attached.push_back({attached});
-      batch.read.AddTargets(begin, 0, std::ssize(row), 1);
+      batch.read.attached.push_back(WithOthers(random, attached, Below(random, phase.beside + 1)));
+      batch.read.AddTargets(begin, cue, std::ssize(row), 1);
     }
   }
 
@@ -112,19 +119,24 @@ class BatchMaker::Builder {
     if (!absent && draw < phase.absent_share + phase.text_share) {
       texts.push_back(TextOf(pack.Positives(id)[0]));
     }
-    const std::string question = maker_.tokenizer_.Decode(pack.Question(id).ToVector());
-    std::vector<TokenId> row =
-        RenderChat(maker_.family_, maker_.tokenizer_, ReadingPrompt(question, texts));
-    const auto prompt = std::ssize(row);
     std::vector<TokenId> answer =
         absent ? maker_.tokenizer_.Encode(kAbsent) : pack.Answer(id).ToVector();
     if (std::ssize(answer) > kAnswerTokens) answer.resize(kAnswerTokens);
-    row.insert(row.end(), answer.begin(), answer.end());
     const std::vector<TokenId> stops = StopTokens(maker_.family_, maker_.tokenizer_);
-    if (std::ssize(answer) < kAnswerTokens && !stops.empty()) row.push_back(stops.front());
-    const int64_t begin = batch.read.rows.num_tokens();
-    batch.read.rows.Add(row);
-    batch.read.AddTargets(begin, prompt, std::ssize(row), 1);
+    if (std::ssize(answer) < kAnswerTokens && !stops.empty()) answer.push_back(stops.front());
+    const std::string question = maker_.tokenizer_.Decode(pack.Question(id).ToVector());
+    AddPrompted(question, texts, answer, &batch.read);
+    if (phase.text_teacher > 0) {
+      texts.clear();
+      if (!absent) {
+        const std::span<const int32_t> positives = pack.Positives(id);
+        const auto count = std::min(positives.size(), static_cast<size_t>(phase.attach));
+        for (const int32_t p : positives.first(count)) texts.push_back(TextOf(p));
+      }
+      AddPrompted(question, texts, answer, &batch.told);
+      const double share = absent ? 0 : phase.text_teacher;
+      batch.read.taught.resize(batch.read.targets.size(), static_cast<float>(share));
+    }
     TrainBatch::AnswerRow answer_row{q, absent, {}};
     for (const int32_t p : pack.Positives(id)) answer_row.answers.push_back(AddPassage(p));
     batch.answer_rows.push_back(std::move(answer_row));
@@ -133,6 +145,30 @@ class BatchMaker::Builder {
   TrainBatch batch;
 
  private:
+  // Passage p with `count` others of the batch, ascending.
+  std::vector<int64_t> WithOthers(Random& random, int64_t p, int64_t count) const {
+    const int64_t passages = std::ssize(batch.passage_ids);
+    std::vector<int64_t> out = {p};
+    while (std::ssize(out) < std::min(count + 1, passages)) {
+      const int64_t other = Below(random, passages);
+      if (std::find(out.begin(), out.end(), other) == out.end()) out.push_back(other);
+    }
+    std::sort(out.begin(), out.end());
+    return out;
+  }
+
+  // A row of the prompt and the answer that it is to predict.
+  void AddPrompted(const std::string& question, const std::vector<PromptText>& texts,
+                   const std::vector<TokenId>& answer, ReaderRows* to) const {
+    std::vector<TokenId> row =
+        RenderChat(maker_.family_, maker_.tokenizer_, ReadingPrompt(question, texts));
+    const auto prompt = std::ssize(row);
+    row.insert(row.end(), answer.begin(), answer.end());
+    const int64_t begin = to->rows.num_tokens();
+    to->rows.Add(row);
+    to->AddTargets(begin, prompt, std::ssize(row), 1);
+  }
+
   PromptText TextOf(int64_t passage) const {
     const std::string text = maker_.tokenizer_.Decode(maker_.pack_.Passage(passage).ToVector());
     const size_t line = text.find('\n');
@@ -344,7 +380,7 @@ TrainBatch BatchMaker::MakeBatch(int64_t step, int64_t rank) const {
   for (int64_t i = 0; i < phase->more_passages; ++i) {
     builder.AddPassage(passages_.Draw(random, passages_.DrawSource(random)));
   }
-  if (builder.batch.task != TrainTask::kAnswer) builder.ReadBack(phase->reader_passages);
+  if (builder.batch.task != TrainTask::kAnswer) builder.ReadBack(random, *phase);
   return std::move(builder.batch);
 }
 
@@ -355,7 +391,8 @@ TrainBatch BatchMaker::MakeCheck(int64_t count, int64_t chunk_tokens) const {
   for (int64_t i = 0; i < std::min(count, available); ++i) {
     builder.AddPassage(held_out_[static_cast<size_t>(i * available / std::min(count, available))]);
   }
-  builder.ReadBack(0);
+  Random unused;
+  builder.ReadBack(unused, TrainPhase());
   return std::move(builder.batch);
 }
 

@@ -34,6 +34,11 @@ struct TrainBatch {
   // Its `attached` is empty in an answer step: routing fills it in.
   ReaderRows read;
 
+  // Of an answer step with a `text_teacher`: the rows of `read` once more, with the text that
+  // answers in their prompts. The backbone's predictions of its targets, the same in the same
+  // order, are what `read` is taught.
+  ReaderRows told;
+
   // Of an answer step, one a row of `read`.
   struct AnswerRow {
     int64_t question = 0;          // in the batch

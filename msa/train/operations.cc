@@ -132,18 +132,40 @@ at::Tensor LogitsToGradient(at::Tensor& logits, const at::Tensor& targets,
   return -log_p.gather(1, index).squeeze(1);
 }
 
+// The same where `shares` of each target are the teacher's softmax: the gradient moves by
+// share * (one at the target - softmax of the teacher), nll by the product of both with the logits.
+at::Tensor MixtureToGradient(at::Tensor& logits, const at::Tensor& teacher_logits,
+                             const at::Tensor& targets, const at::Tensor& weights,
+                             const at::Tensor& shares) {
+  const at::Tensor index = targets.unsqueeze(1);
+  const at::Tensor taught = at::softmax(teacher_logits, -1, at::kFloat);
+  const at::Tensor moved =
+      shares * (logits.gather(1, index).squeeze(1).to(at::kFloat) - (taught * logits).sum(1));
+  const at::Tensor nll = LogitsToGradient(logits, targets, weights);
+  const at::Tensor share = (weights * shares).unsqueeze(1);
+  logits.sub_(taught * share).scatter_add_(1, index, share.to(logits.scalar_type()));
+  return nll + moved;
+}
+
 struct CrossEntropyFunction : Function<CrossEntropyFunction> {
   static Tensors forward(AutogradContext* context, const at::Tensor& hidden,
                          const at::Tensor& output, const at::Tensor& targets,
-                         const at::Tensor& weights) {
+                         const at::Tensor& weights, const SoftTargets& soft) {
     at::Tensor gradient = at::empty_like(hidden);
     at::Tensor nll = at::empty({hidden.size(0)}, hidden.options().dtype(at::kFloat));
     for (int64_t begin = 0; begin < hidden.size(0); begin += kLogitRows) {
       const int64_t count = std::min(kLogitRows, hidden.size(0) - begin);
       at::Tensor logits = at::linear(hidden.narrow(0, begin, count), output);
-      nll.narrow(0, begin, count)
-          .copy_(LogitsToGradient(logits, targets.narrow(0, begin, count),
-                                  weights.narrow(0, begin, count)));
+      const at::Tensor target = targets.narrow(0, begin, count);
+      const at::Tensor weight = weights.narrow(0, begin, count);
+      if (soft.hidden.defined()) {
+        const at::Tensor teacher = at::linear(soft.hidden.narrow(0, begin, count), output);
+        nll.narrow(0, begin, count)
+            .copy_(MixtureToGradient(logits, teacher, target, weight,
+                                     soft.shares.narrow(0, begin, count)));
+      } else {
+        nll.narrow(0, begin, count).copy_(LogitsToGradient(logits, target, weight));
+      }
       at::Tensor part = gradient.narrow(0, begin, count);
       at::mm_out(part, logits, output);
     }
@@ -153,7 +175,7 @@ struct CrossEntropyFunction : Function<CrossEntropyFunction> {
   }
   static Tensors backward(AutogradContext* context, const Tensors& gradients) {
     const at::Tensor gradient = context->get_saved_variables()[0];
-    return {gradient * gradients[0].to(gradient.scalar_type()), {}, {}, {}};
+    return {gradient * gradients[0].to(gradient.scalar_type()), {}, {}, {}, {}};
   }
 };
 
@@ -212,8 +234,9 @@ at::Tensor AttendRows(const at::Tensor& q, const at::Tensor& k, const at::Tensor
 }
 
 TokenLoss CrossEntropyLoss(const at::Tensor& hidden, const at::Tensor& output,
-                           const at::Tensor& targets, const at::Tensor& weights) {
-  const Tensors result = CrossEntropyFunction::apply(hidden, output, targets, weights);
+                           const at::Tensor& targets, const at::Tensor& weights,
+                           const SoftTargets& soft) {
+  const Tensors result = CrossEntropyFunction::apply(hidden, output, targets, weights, soft);
   return {result[0], result[1]};
 }
 

@@ -38,9 +38,15 @@ struct TokenLoss {
   at::Tensor sum;  // [] f32: sum of weights * nll; differentiable with respect to `hidden`
   at::Tensor nll;  // [n] f32, natural logarithm; a constant
 };
+// What a teacher of the same vocabulary predicts in place of a share of each target.
+struct SoftTargets {
+  at::Tensor hidden;  // [n, hidden], the teacher's after the output norm; undefined: no teacher
+  at::Tensor shares;  // [n] f32, from 0 (the target alone) to 1 (the teacher alone)
+};
 // hidden [n, hidden], after the output norm; output [vocab, hidden], frozen; targets [n] i64;
-// weights [n] f32.
+// weights [n] f32. With a teacher, nll is the cross entropy to the mixture of both.
 TokenLoss CrossEntropyLoss(const at::Tensor& hidden, const at::Tensor& output,
-                           const at::Tensor& targets, const at::Tensor& weights);
+                           const at::Tensor& targets, const at::Tensor& weights,
+                           const SoftTargets& soft = {});
 
 }  // namespace msa

@@ -23,16 +23,20 @@ struct TrainPhase {
   double proceed = 0.1;    // the next passage of the document
   double answer = 0;       // answers through the passages that routing selected
 
-  int64_t questions = 256;      // of a step, each with its passage
-  double cut_share = 0.5;       // of them: sentences cut from passages
-  double one_source = 0.5;      // share of steps whose pairs come from one source
-  double hard_share = 0;        // share of steps whose pairs come with their neighbours
-  int64_t more_passages = 0;    // further passages in an answer step
-  double made_share = 0.3;      // of an answer step's questions: quotations and blanks
-  int64_t attach = 4;           // passages that an answer step attaches, the right one among them
-  double text_share = 0.2;      // answer rows whose prompt also holds the original text
-  double absent_share = 0.05;   // answer rows without the right passage: to be told so
+  int64_t questions = 256;     // of a step, each with its passage
+  double cut_share = 0.5;      // of them: sentences cut from passages
+  double one_source = 0.5;     // share of steps whose pairs come from one source
+  double hard_share = 0;       // share of steps whose pairs come with their neighbours
+  int64_t more_passages = 0;   // further passages in an answer step
+  double made_share = 0.3;     // of an answer step's questions: quotations and blanks
+  int64_t attach = 4;          // passages that an answer step attaches, the right one among them
+  double text_share = 0.2;     // answer rows whose prompt also holds the original text
+  double absent_share = 0.05;  // answer rows without the right passage: to be told so
+  // Of an answer: the share that is what the backbone predicts where it reads the text itself.
+  double text_teacher = 0;
   int64_t reader_passages = 0;  // of a step's passages that are read back; 0: all
+  double span_share = 0;        // passages reconstructed from some token within, not the first
+  int64_t beside = 0;           // at most so many others attached where a passage is read back
 
   double reading_weight = 1;
   double contrastive_weight = 1;
@@ -43,9 +47,13 @@ struct TrainPhase {
   double update_rate = 8e-4;  // learning rates at their height
   double router_rate = 3e-4;
   double scale_rate = 1.5e-3;
-  double tower_factor = 1;  // of update_rate and router_rate for all that routing and encoding use
+  // Of update_rate and router_rate for all that routing and encoding use; 0: they keep still, and
+  // only the reader learns.
+  double tower_factor = 1;
   int64_t warmup_steps = 50;
   double last_rate = 0.05;  // of the height, where the cosine ends
+
+  bool tower_is_still() const { return tower_factor == 0; }
 };
 
 struct TrainConfig {

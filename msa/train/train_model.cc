@@ -367,8 +367,8 @@ at::Tensor TrainModel::LayerScores(const EncodedRows& encoded, int64_t routing_l
   return BestChunks(at::mm(part(encoded.queries), part(encoded.keys).t()), encoded.first_chunk);
 }
 
-TokenLoss TrainModel::Read(const UpdatedLayers& reader, const ReaderRows& read,
-                           const EncodedRows* encoded, const at::Tensor& scores) const {
+at::Tensor TrainModel::Predict(const UpdatedLayers& reader, const ReaderRows& read,
+                               const EncodedRows* encoded, const at::Tensor& scores) const {
   const TokenRows& rows = read.rows;
   const AttentionRows queries = AttentionRows::Of(rows.lengths, device_);
   // In a memory layer the keys of a row are its latents, then its tokens: positions in [latents of
@@ -449,9 +449,16 @@ TokenLoss TrainModel::Read(const UpdatedLayers& reader, const ReaderRows& read,
     }
     hidden = Finish(l, weights, hidden, attention);
   }
-  const at::Tensor predicting = hidden.index_select(0, OnDevice(read.positions, device_));
-  return CrossEntropyLoss(Norm(predicting, output_norm_), output_, OnDevice(read.targets, device_),
-                          OnDevice(read.weights, device_));
+  return Norm(hidden.index_select(0, OnDevice(read.positions, device_)), output_norm_);
+}
+
+TokenLoss TrainModel::Read(const UpdatedLayers& reader, const ReaderRows& read,
+                           const EncodedRows* encoded, const at::Tensor& scores,
+                           const at::Tensor& teacher) const {
+  SoftTargets soft;
+  if (teacher.defined()) soft = {teacher, OnDevice(read.taught, device_)};
+  return CrossEntropyLoss(Predict(reader, read, encoded, scores), output_,
+                          OnDevice(read.targets, device_), OnDevice(read.weights, device_), soft);
 }
 
 Adapter TrainModel::Export() const {

@@ -59,6 +59,8 @@ struct ReaderRows {
   std::vector<int64_t> positions;
   std::vector<int64_t> targets;
   std::vector<float> weights;
+  // Of each target, how much a teacher's prediction stands for; empty: nothing.
+  std::vector<float> taught;
 
   // The tokens of row [begin, end) after its first, each to be predicted from those before.
   void AddTargets(int64_t row_begin, int64_t begin, int64_t end, float weight);
@@ -94,11 +96,15 @@ class TrainModel {
   at::Tensor Scores(const EncodedRows& encoded, const at::Tensor& weights) const;
   at::Tensor LayerScores(const EncodedRows& encoded, int64_t routing_layer) const;
 
-  // The loss of what `read` predicts with latents of `encoded` attached (null: none).
-  // `scores` [rows, passages], for addressing: the routing score of each passage for each row;
-  // undefined: latents weigh alike.
+  // [targets, hidden]: the states that predict the targets of `read`, after the output norm, with
+  // latents of `encoded` attached (null: none). `scores` [rows, passages], for addressing: the
+  // routing score of each passage for each row; undefined: latents weigh alike.
+  at::Tensor Predict(const UpdatedLayers& reader, const ReaderRows& read,
+                     const EncodedRows* encoded, const at::Tensor& scores) const;
+  // The loss of what `read` predicts, see Predict; `teacher` [targets, hidden] are the states that
+  // `taught` shares of the targets come from, undefined if there are none.
   TokenLoss Read(const UpdatedLayers& reader, const ReaderRows& read, const EncodedRows* encoded,
-                 const at::Tensor& scores) const;
+                 const at::Tensor& scores, const at::Tensor& teacher = {}) const;
 
   // Copies the trained values into an adapter (its fusion weight and template are the caller's).
   Adapter Export() const;

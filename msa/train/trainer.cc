@@ -70,26 +70,45 @@ class Pending {
   std::vector<at::Tensor> origins_, leaves_, roots_;
 };
 
-// Rows [begin, end) of `all`, whose targets stand in the order of the rows.
-ReaderRows Portion(const ReaderRows& all, int64_t begin, int64_t end, int64_t token_begin,
-                   size_t* next_target) {
-  ReaderRows part;
-  int64_t tokens = 0;
-  for (int64_t row = begin; row < end; ++row) {
-    const int64_t length = all.rows.lengths[static_cast<size_t>(row)];
-    part.rows.lengths.push_back(length);
-    part.attached.push_back(all.attached[static_cast<size_t>(row)]);
-    tokens += length;
+// A stretch of rows of a batch, with the targets in it.
+struct Portion {
+  ReaderRows rows;
+  int64_t first_row = 0;
+  int64_t first_target = 0;
+};
+
+// `all` in portions of at most `most_tokens` tokens, or one row; targets stand in the order of the
+// rows.
+std::vector<Portion> Portions(const ReaderRows& all, int64_t most_tokens) {
+  std::vector<Portion> out;
+  int64_t token_begin = 0;
+  size_t target = 0;
+  for (int64_t row = 0; row < all.rows.num_rows();) {
+    Portion portion;
+    portion.first_row = row;
+    portion.first_target = static_cast<int64_t>(target);
+    ReaderRows& part = portion.rows;
+    int64_t tokens = 0;
+    for (; row < all.rows.num_rows(); ++row) {
+      const int64_t length = all.rows.lengths[static_cast<size_t>(row)];
+      if (tokens > 0 && tokens + length > most_tokens) break;
+      part.rows.lengths.push_back(length);
+      if (!all.attached.empty()) part.attached.push_back(all.attached[static_cast<size_t>(row)]);
+      tokens += length;
+    }
+    const auto first = all.rows.tokens.begin() + token_begin;
+    part.rows.tokens.assign(first, first + tokens);
+    for (; target < all.positions.size() && all.positions[target] < token_begin + tokens;
+         ++target) {
+      part.positions.push_back(all.positions[target] - token_begin);
+      part.targets.push_back(all.targets[target]);
+      part.weights.push_back(all.weights[target]);
+      if (!all.taught.empty()) part.taught.push_back(all.taught[target]);
+    }
+    token_begin += tokens;
+    out.push_back(std::move(portion));
   }
-  const auto first = all.rows.tokens.begin() + token_begin;
-  part.rows.tokens.assign(first, first + tokens);
-  for (; *next_target < all.positions.size() && all.positions[*next_target] < token_begin + tokens;
-       ++*next_target) {
-    part.positions.push_back(all.positions[*next_target] - token_begin);
-    part.targets.push_back(all.targets[*next_target]);
-    part.weights.push_back(all.weights[*next_target]);
-  }
-  return part;
+  return out;
 }
 
 Result<std::vector<at::Device>> DevicesOf(const TrainConfig& config) {
@@ -297,6 +316,7 @@ std::map<std::string, at::Tensor> Trainer::Differentiate(TrainStep step, const T
   ForEachRank([&](int64_t rank) {
     const TrainModel& model = *models_[static_cast<size_t>(rank)];
     Part& part = parts[static_cast<size_t>(rank)];
+    const c10::AutoGradMode mode(!phase.tower_is_still());
     part.encoded = model.Encode(model.TowerLayers(), part.batch.passages, part.batch.questions,
                                 part.batch.chunk_tokens);
   });
@@ -324,11 +344,13 @@ void Trainer::Learn(std::vector<Part>& parts, int64_t rank, const RoutingTargets
   auto& losses = parts[static_cast<size_t>(rank)].losses;
   Pending pending;
   bool routed = false;
-  for (const Part& part : parts) routed = routed || !part.batch.routable.empty();
+  const bool still = phase.tower_is_still();
+  for (const Part& part : parts) routed = routed || (!still && !part.batch.routable.empty());
   if (routed) pending.Add(RoutingLoss(parts, rank, targets, phase));
   const bool answer = batch.task == TrainTask::kAnswer;
   at::Tensor scores;
   if (answer) {
+    const c10::AutoGradMode mode(!still);
     scores = model.Scores(encoded, model.RoutingWeights());
     Attach(scores, phase, &batch);
   }
@@ -337,44 +359,51 @@ void Trainer::Learn(std::vector<Part>& parts, int64_t rank, const RoutingTargets
     // The reader goes forth and back in portions; what portions share gathers their gradients.
     EncodedRows latents;
     latents.first_chunk = encoded.first_chunk;
-    for (const at::Tensor& k : encoded.k) latents.k.push_back(pending.Cut(k));
-    for (const at::Tensor& v : encoded.v) latents.v.push_back(pending.Cut(v));
+    const auto cut = [&](const at::Tensor& x) { return still ? x : pending.Cut(x); };
+    for (const at::Tensor& k : encoded.k) latents.k.push_back(cut(k));
+    for (const at::Tensor& v : encoded.v) latents.v.push_back(cut(v));
     const UpdatedLayers reader = pending.Cut(model.ReaderLayers());
     const bool addressed = answer && config_.addressing;
     at::Tensor row_scores;
     if (addressed) {
       std::vector<int64_t> questions;
       for (const TrainBatch::AnswerRow& row : batch.answer_rows) questions.push_back(row.question);
-      row_scores = pending.Cut(scores.index_select(0, OnDevice(questions, model.device())));
+      row_scores = cut(scores.index_select(0, OnDevice(questions, model.device())));
     }
     // All devices' sums make a mean.
     const double weight = phase.reading_weight / static_cast<double>(num_ranks());
     double total = 0;
     for (const float w : batch.read.weights) total += w;
     at::Tensor sum = at::zeros({}, at::device(model.device()).dtype(at::kFloat));
-    int64_t token_begin = 0;
-    size_t next_target = 0;
-    for (int64_t begin = 0; begin < batch.read.rows.num_rows();) {
-      int64_t end = begin;
-      int64_t tokens = 0;
-      while (end < batch.read.rows.num_rows() &&
-             (end == begin ||
-              tokens + batch.read.rows.lengths[static_cast<size_t>(end)] <= config_.micro_tokens)) {
-        tokens += batch.read.rows.lengths[static_cast<size_t>(end++)];
-      }
-      const ReaderRows part = Portion(batch.read, begin, end, token_begin, &next_target);
-      const at::Tensor part_scores =
-          addressed ? row_scores.narrow(0, begin, end - begin) : at::Tensor();
-      const TokenLoss loss = model.Read(reader, part, &latents, part_scores);
+    const at::Tensor teacher = Teach(model, batch.told);
+    for (const Portion& portion : Portions(batch.read, config_.micro_tokens)) {
+      const ReaderRows& part = portion.rows;
+      const auto of_part = [](const at::Tensor& x, int64_t begin, int64_t count) {
+        return x.defined() ? x.narrow(0, begin, count) : x;
+      };
+      const TokenLoss loss = model.Read(
+          reader, part, &latents, of_part(row_scores, portion.first_row, part.rows.num_rows()),
+          of_part(teacher, portion.first_target, std::ssize(part.targets)));
       torch::autograd::backward({loss.sum * (weight / total)}, {});
       sum += loss.sum.detach();
-      token_begin += tokens;
-      begin = end;
     }
     losses[kTaskNames[static_cast<size_t>(batch.task)]] = sum / total;
   }
   pending.Backward();
   for (auto& [name, value] : losses) value = value.detach();
+}
+
+// [targets, hidden]: the states from which the backbone alone predicts what it is told; undefined
+// if nothing is.
+at::Tensor Trainer::Teach(const TrainModel& model, const ReaderRows& told) const {
+  const c10::NoGradGuard guard;
+  if (told.rows.num_rows() == 0) return {};
+  const UpdatedLayers plain = model.PlainLayers();
+  std::vector<at::Tensor> states;
+  for (const Portion& portion : Portions(told, config_.micro_tokens)) {
+    states.push_back(model.Predict(plain, portion.rows, nullptr, {}));
+  }
+  return at::cat(states);
 }
 
 // Into the first model's.
@@ -416,9 +445,9 @@ std::map<std::string, double> Trainer::Check(int64_t passages) const {
   for (const auto& [tokens, share] : config_.chunk_shares) {
     const EncodedRows encoded = model.Encode(tower, batch.passages, {}, tokens);
     const double with = mean(model.Read(reader, batch.read, &encoded, {}));
-    const std::string at = "@" + std::to_string(tokens);
-    out["nats" + at] = with;
-    out["kept" + at] = 1 - with / plain;
+    const std::string size = std::to_string(tokens);
+    out["nats@" + size] = with;
+    out["kept@" + size] = 1 - with / plain;
   }
   return out;
 }

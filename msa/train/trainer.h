@@ -52,6 +52,7 @@ class Trainer {
                          const TrainPhase& phase) const;
   void Learn(std::vector<Part>& parts, int64_t rank, const RoutingTargets& targets,
              const TrainPhase& phase) const;
+  at::Tensor Teach(const TrainModel& model, const ReaderRows& told) const;
   void SumGradients() const;
   void Attach(const at::Tensor& scores, const TrainPhase& phase, TrainBatch* batch) const;
   Status SaveCheckpoint(int64_t step) const;

@@ -43,6 +43,9 @@ Json Describe(const TrainBatch& batch, const RoutingTargets& targets) {
           {"positions", batch.read.positions},
           {"targets", batch.read.targets},
           {"weights", batch.read.weights},
+          {"taught", batch.read.taught},
+          {"told", Describe(batch.told.rows)},
+          {"told_positions", batch.told.positions},
           {"answer_rows", answers}};
 }
 
