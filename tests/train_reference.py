@@ -86,20 +86,21 @@ class TrainReference:
             hidden = hidden + gated @ matrix(layer, "down").T
         self.hidden = hidden
 
-    def encode(self, tokens, chunk_tokens):
-        """(keys [chunks, E], [(k, v) [chunks, G, D] by memory layer])."""
+    def encode(self, tokens, chunk_tokens, still):
+        """`still`: only the residual is differentiated. (keys [chunks, E], [(k, v) [chunks, G, D] by memory layer])."""
         keys, latents = [], []
         width = self.groups * self.dim
-        for layer, x, k, v in self.run(self.updated("tower"), tokens, 0):
+        for layer, *projected in self.run(self.updated("tower"), tokens, 0):
             if layer not in self.memory_layers:
                 continue
+            x, k, v = (t.detach() if still else t for t in projected)
             m = self.memory_layers.index(layer)
             ks, vs, rs = [], [], []
             for begin in range(0, len(tokens), chunk_tokens):
                 chunk = slice(begin, min(begin + chunk_tokens, len(tokens)))
                 n = chunk.stop - chunk.start
                 logits = x[chunk] @ self.values["pool.score"][m].T + self.values["pool.position"][m][:n]
-                a = torch.softmax(logits, 0)[:, :, None]
+                a = torch.softmax(logits.detach() if still else logits, 0)[:, :, None]
                 residual = (x[chunk] @ self.values["residual"][m].T * self.values["residual.position"][m][:n]).mean(0)
                 ks.append((a * k[chunk]).sum(0) + residual[:width].view(self.groups, self.dim))
                 vs.append((a * v[chunk]).sum(0) + residual[width:].view(self.groups, self.dim))
@@ -135,9 +136,8 @@ class TrainReference:
     def step(self, batch, phase, addressing):
         """The parts of the loss by name, and the whole."""
         still = phase["tower_factor"] == 0
-        with torch.set_grad_enabled(not still):
-            passages = [self.encode(t, batch["chunk_tokens"]) for t in rows_of(batch["passages"])]
-            queries = [self.queries(t) for t in rows_of(batch["questions"])]
+        passages = [self.encode(t, batch["chunk_tokens"], still) for t in rows_of(batch["passages"])]
+        queries = [self.queries(t) for t in rows_of(batch["questions"])]
         width = self.groups * self.dim
         weights = torch.softmax(self.values["router.weights"], 0)
 
@@ -146,7 +146,9 @@ class TrainReference:
                 sum(w * (keys[:, r * width:(r + 1) * width] @ query[r]) for r, w in enumerate(weigh)).max()
                 for keys, _ in passages]) for query in queries])
 
-        scores = scores_of(weights.detach() if still else weights)
+        scores = scores_of(weights)
+        if still:
+            scores = scores.detach()
         scale = self.values["router.scale"].clamp(max=math.log(100)).exp()
         routable = batch["routable"]
         target = [batch["target"][q] for q in routable]

@@ -48,7 +48,7 @@ struct TrainPhase {
   double router_rate = 3e-4;
   double scale_rate = 1.5e-3;
   // Of update_rate and router_rate for all that routing and encoding use; 0: they keep still, and
-  // only the reader learns.
+  // only the reader and the latents' residuals learn.
   double tower_factor = 1;
   int64_t warmup_steps = 50;
   double last_rate = 0.05;  // of the height, where the cosine ends

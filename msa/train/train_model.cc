@@ -299,8 +299,10 @@ at::Tensor TrainModel::RoutingQuery(int64_t r, const at::Tensor& x) const {
 }
 
 EncodedRows TrainModel::Encode(const UpdatedLayers& tower, const TokenRows& passages,
-                               const TokenRows& questions, int64_t chunk_tokens) const {
+                               const TokenRows& questions, int64_t chunk_tokens, bool still) const {
   MSA_CHECK(chunk_tokens <= options_.max_chunk_tokens);
+  const bool differentiated = c10::GradMode::is_enabled();
+  const c10::AutoGradMode mode(differentiated && !still);
   const TokenRows rows = Concatenate(passages, questions);
   EncodedRows out;
   const Chunks chunks = Chunks::Of(passages, chunk_tokens, device_, compute_, &out.first_chunk);
@@ -322,7 +324,10 @@ EncodedRows TrainModel::Encode(const UpdatedLayers& tower, const TokenRows& pass
     const Heads heads = Project(l, weights, x, angles);
     if (const int64_t m = options_.memory.MemoryIndex(l); m >= 0) {
       const at::Tensor pool_weights = PoolWeights(m, x, chunks);
-      Pool(m, x, heads, pool_weights, chunks, &out);
+      {
+        const c10::AutoGradMode pooling(differentiated);
+        Pool(m, x, heads, pool_weights, chunks, &out);
+      }
       if (const int64_t r = options_.memory.RoutingIndex(l); r >= 0) {
         keys.push_back(RoutingKey(r, x, pool_weights, chunks));
         if (!last.empty()) queries.push_back(RoutingQuery(r, x.index_select(0, last_tokens)));

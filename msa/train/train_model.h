@@ -87,9 +87,10 @@ class TrainModel {
   UpdatedLayers PlainLayers() const;
 
   // Encodes `passages` in chunks of `chunk_tokens` (at most the largest P) and folds `questions`,
-  // in one pass. `questions` may be empty.
+  // in one pass. `questions` may be empty. `still`: gradients flow to the latents' residuals alone,
+  // and routing stays what it is.
   EncodedRows Encode(const UpdatedLayers& tower, const TokenRows& passages,
-                     const TokenRows& questions, int64_t chunk_tokens) const;
+                     const TokenRows& questions, int64_t chunk_tokens, bool still = false) const;
 
   // [questions, passages] f32: the best chunk of each passage, by all routing layers with these
   // weights or by one (an index into them) alone.

@@ -194,7 +194,7 @@ std::vector<double> Trainer::Rates(int64_t step) const {
   const double restart = std::min(1.0, static_cast<double>(adam_step_ + 1) / 50);
   const double factor = std::min(warm, restart) * cosine;
   return {factor * phase.update_rate * phase.tower_factor, factor * phase.update_rate,
-          factor * phase.router_rate * phase.tower_factor,
+          factor * phase.router_rate * (phase.tower_is_still() ? 1 : phase.tower_factor),
           factor * phase.router_rate * phase.tower_factor,
           factor * phase.scale_rate * phase.tower_factor};
 }
@@ -316,9 +316,13 @@ std::map<std::string, at::Tensor> Trainer::Differentiate(TrainStep step, const T
   ForEachRank([&](int64_t rank) {
     const TrainModel& model = *models_[static_cast<size_t>(rank)];
     Part& part = parts[static_cast<size_t>(rank)];
-    const c10::AutoGradMode mode(!phase.tower_is_still());
-    part.encoded = model.Encode(model.TowerLayers(), part.batch.passages, part.batch.questions,
-                                part.batch.chunk_tokens);
+    const bool still = phase.tower_is_still();
+    const auto tower = [&] {
+      const c10::AutoGradMode mode(!still);
+      return model.TowerLayers();
+    };
+    part.encoded = model.Encode(tower(), part.batch.passages, part.batch.questions,
+                                part.batch.chunk_tokens, still);
   });
   ForEachRank([&](int64_t rank) { Learn(parts, rank, step.targets, phase); });
   SumGradients();
@@ -359,16 +363,15 @@ void Trainer::Learn(std::vector<Part>& parts, int64_t rank, const RoutingTargets
     // The reader goes forth and back in portions; what portions share gathers their gradients.
     EncodedRows latents;
     latents.first_chunk = encoded.first_chunk;
-    const auto cut = [&](const at::Tensor& x) { return still ? x : pending.Cut(x); };
-    for (const at::Tensor& k : encoded.k) latents.k.push_back(cut(k));
-    for (const at::Tensor& v : encoded.v) latents.v.push_back(cut(v));
+    for (const at::Tensor& k : encoded.k) latents.k.push_back(pending.Cut(k));
+    for (const at::Tensor& v : encoded.v) latents.v.push_back(pending.Cut(v));
     const UpdatedLayers reader = pending.Cut(model.ReaderLayers());
     const bool addressed = answer && config_.addressing;
     at::Tensor row_scores;
     if (addressed) {
       std::vector<int64_t> questions;
       for (const TrainBatch::AnswerRow& row : batch.answer_rows) questions.push_back(row.question);
-      row_scores = cut(scores.index_select(0, OnDevice(questions, model.device())));
+      row_scores = pending.Cut(scores.index_select(0, OnDevice(questions, model.device())));
     }
     // All devices' sums make a mean.
     const double weight = phase.reading_weight / static_cast<double>(num_ranks());
