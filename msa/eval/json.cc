@@ -111,6 +111,11 @@ Json ToJson(const NeedleReport& report) {
                      {"needles", cells[p].needles},
                      {"found", cells[p].found}};
         if (report.answered) cell["answered"] = cells[p].answered;
+        for (const MissedNeedle& missed : cells[p].missed) {
+          cell["missed"].push_back({{"question", missed.question},
+                                    {"values", missed.values},
+                                    {"answer", missed.answer}});
+        }
         json["cells"].push_back(std::move(cell));
       }
     }

@@ -171,6 +171,7 @@ Status Try(std::span<const EvalDocument> documents, std::span<const Trial> trial
       const bool all = std::all_of(needle.answers.begin(), needle.answers.end(),
                                    [&](const auto& value) { return Says(response.answer, value); });
       cell.answered += all ? 1 : 0;
+      if (!all) cell.missed.push_back({needle.question, needle.answers, response.answer});
     } else {
       MSA_ASSIGN_OR_RETURN(const SearchResponse response,
                            engine->Search(needle.question, options.ask.search));

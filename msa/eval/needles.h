@@ -56,10 +56,18 @@ struct NeedleOptions {
   AskOptions ask;  // heads, k, what is read
 };
 
+// An answer without all of the needle's values.
+struct MissedNeedle {
+  std::string question;
+  std::vector<std::string> values;
+  std::string answer;
+};
+
 struct NeedleCell {
   int64_t needles = 0;
   int64_t found = 0;     // all its sentences stand in the k passages selected
   int64_t answered = 0;  // the answer says all its values
+  std::vector<MissedNeedle> missed;
 };
 
 struct NeedleReport {
