@@ -97,6 +97,14 @@ AnswerKind AskedFor(std::string_view question) {
   return AnswerKind::kAny;
 }
 
+bool BeginsWithQuestionWord(std::string_view question) {
+  constexpr std::array<std::string_view, 9> kQuestionWords = {
+      "who", "whom", "whose", "what", "which", "when", "where", "why", "how"};
+  const std::vector<Word> words = Words(question);
+  return std::any_of(words.begin(), words.begin() + std::min<std::ptrdiff_t>(2, std::ssize(words)),
+                     [&](const Word& word) { return IsOneOf(kQuestionWords, Lower(word.text)); });
+}
+
 bool HoldsAnswer(AnswerKind kind, std::string_view text,
                  std::span<const std::string> question_terms) {
   if (kind == AnswerKind::kAny) return true;

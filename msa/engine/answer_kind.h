@@ -13,6 +13,10 @@ enum class AnswerKind { kAny, kName, kNumber };
 
 AnswerKind AskedFor(std::string_view question);
 
+// Whether the question word comes first ("Who …") or after one word ("By whom …", "In which year
+// …"): an answer that begins alike repeats the question.
+bool BeginsWithQuestionWord(std::string_view question);
+
 // Whether `text` holds words of that kind that the question has not said. A name is a capitalised
 // word that does not begin a sentence or line, or two in a row, and no month or day; a number is
 // written in digits, or is a word from one to twelve.

@@ -26,6 +26,15 @@ TEST(AskedFor, QuestionWordsTell) {
   EXPECT_EQ(AskedFor(""), AnswerKind::kAny);
 }
 
+TEST(BeginsWithQuestionWord, FirstOrAfterOneWord) {
+  EXPECT_TRUE(BeginsWithQuestionWord("Who founded Debian?"));
+  EXPECT_TRUE(BeginsWithQuestionWord("By whom was Debian founded?"));
+  EXPECT_TRUE(BeginsWithQuestionWord("what"));
+  EXPECT_FALSE(BeginsWithQuestionWord("Debian was founded by whom?"));
+  EXPECT_FALSE(BeginsWithQuestionWord("Name the founder of Debian."));
+  EXPECT_FALSE(BeginsWithQuestionWord(""));
+}
+
 TEST(HoldsAnswer, ANameIsCapitalisedInsideASentence) {
   EXPECT_TRUE(Holds("Who founded Debian?", "Debian was begun by Murdock."));
   EXPECT_TRUE(Holds("Who is the author of bzip2?", "AUTHOR\nJulian Seward, j@acm.org"));

@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <chrono>
+#include <limits>
 
 #include "msa/base/utf8.h"
+#include "msa/engine/answer_kind.h"
 #include "msa/engine/cite.h"
 #include "msa/engine/engine.h"
 #include "msa/kernels/pool.h"
@@ -135,6 +137,17 @@ std::vector<Retrieved> SelectTexts(std::string_view question, const std::vector<
   return texts;
 }
 
+// The logits of an answer's first token, without the question's: small models like to repeat a
+// question instead of answering it.
+std::vector<float> WithoutEcho(std::span<const float> logits, std::string_view question,
+                               const Tokenizer& tokenizer) {
+  std::vector<float> out(logits.begin(), logits.end());
+  if (!BeginsWithQuestionWord(question)) return out;
+  const std::vector<TokenId> tokens = tokenizer.Encode(question);
+  out[static_cast<size_t>(tokens.front())] = -std::numeric_limits<float>::infinity();
+  return out;
+}
+
 std::vector<Citation> Cite(const std::string& answer, std::string_view question,
                            const std::vector<Retrieved>& read) {
   const std::vector<SourcePassage> sources = Sources(read);
@@ -237,6 +250,8 @@ Result<AskResponse> Engine::Ask(std::string_view question, const AskOptions& opt
 
   start = Clock::now();
   const std::vector<TokenId> stop_tokens = StopTokens(family, model->tokenizer());
+  const std::vector<float> first = WithoutEcho(logits, question, model->tokenizer());
+  logits = first;
   TextStream stream(options.stop, on_text);
   for (int64_t step = 0; step < options.max_tokens && !cancelled(); ++step) {
     const TokenId token =
