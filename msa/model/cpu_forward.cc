@@ -42,7 +42,6 @@ class CpuForward : public Transformer {
   }
 
   Status Encode(std::span<const std::span<const TokenId>> passages, EncodedBatch* out) override {
-    SizeOutput(plan_, out);
     std::vector<PassageOutput> outputs;
     PassageOutput next{out->keys.data(), out->latents.data()};
     int64_t tokens = 0;

@@ -86,6 +86,7 @@ class LoadedModel : public MemoryModel {
   Result<EncodedBatch> Encode(std::span<const std::span<const TokenId>> passages) override {
     EncodedBatch out;
     const int64_t chunk = plan_->memory.chunk_tokens;
+    int64_t total = 0;
     for (size_t i = 0; i < passages.size(); ++i) {
       const auto length = static_cast<int64_t>(passages[i].size());
       const std::string name = "passage " + std::to_string(i);
@@ -94,9 +95,12 @@ class LoadedModel : public MemoryModel {
                                std::to_string(plan_->memory.passage_tokens) + " are allowed");
       }
       MSA_RETURN_IF_ERROR(CheckFeed(plan_->backbone, passages[i], 0).WithContext(name));
-      out.chunks.push_back(NumChunks(passages[i], chunk));
+      out.chunks.push_back((length + chunk - 1) / chunk);
+      total += out.chunks.back();
     }
-    if (!passages.empty()) MSA_RETURN_IF_ERROR(transformer_->Encode(passages, &out));
+    out.keys.resize(static_cast<size_t>(total * plan_->key_dim()));
+    out.latents.resize(static_cast<size_t>(total * plan_->latent_size()));
+    if (total > 0) MSA_RETURN_IF_ERROR(transformer_->Encode(passages, &out));
     return out;
   }
 

@@ -106,9 +106,11 @@ at::Tensor TorchBackbone::Norm(const at::Tensor& x, const at::Tensor& weight) co
 }
 
 Rotation TorchBackbone::RotationAt(int64_t first, int64_t count) const {
+  const at::Tensor frequencies =
+      at::tensor(config_.rope_frequencies, at::TensorOptions().device(device_));
   const at::Tensor positions =
       at::arange(first, first + count, at::TensorOptions(at::kFloat).device(device_));
-  const at::Tensor half = at::outer(positions, frequencies_);
+  const at::Tensor half = at::outer(positions, frequencies);
   const at::Tensor angles = at::cat({half, half}, -1);
   return {angles.cos().to(dtype_), angles.sin().to(dtype_)};
 }

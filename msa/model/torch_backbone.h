@@ -75,17 +75,12 @@ class TorchBackbone {
 
  private:
   TorchBackbone(BackboneConfig config, at::ScalarType dtype, at::Device device, Parts parts)
-      : config_(std::move(config)),
-        dtype_(dtype),
-        device_(device),
-        frequencies_(at::tensor(config_.rope_frequencies).to(device)),
-        parts_(std::move(parts)) {}
+      : config_(std::move(config)), dtype_(dtype), device_(device), parts_(std::move(parts)) {}
   at::Tensor SplitHeads(const at::Tensor& x, int64_t heads) const;
 
   BackboneConfig config_;
   at::ScalarType dtype_;
   at::Device device_;
-  at::Tensor frequencies_;  // rope's; placed once, since a copy to a GPU waits for its work
   Parts parts_;
 };
 

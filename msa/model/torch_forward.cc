@@ -1,12 +1,9 @@
 #include "msa/model/torch_forward.h"
 
 #include <ATen/Parallel.h>
-#include <c10/core/Event.h>
-#include <c10/core/impl/VirtualGuardImpl.h>
 
 #include <algorithm>
 #include <array>
-#include <optional>
 
 #include "msa/model/backbone_set.h"
 #include "msa/model/torch_backbone.h"
@@ -18,9 +15,9 @@ namespace {
 
 // Tokens of one forward pass: enough to fill the device, few enough to bound its activations.
 constexpr int64_t kCpuPackTokens = 2048;
-constexpr int64_t kGpuPackTokens = 16384;
-// Several packs, so that passages of about the same length meet in one, and one is copied while the
-// next is computed.
+constexpr int64_t kGpuPackTokens = 32768;
+// Some packs, so that what their lengths have in common is found, and one is copied while the next
+// is computed.
 constexpr int64_t kGpuBatchTokens = 131072;
 
 // Divides each head's run (the last dimension) by its L2 norm.
@@ -28,22 +25,14 @@ at::Tensor NormaliseLast(const at::Tensor& x) {
   return x / x.norm(2, {-1}, /*keepdim=*/true).clamp_min(1e-12);
 }
 
-// On a GPU from page-locked memory and in the order of its stream: nobody waits.
-at::Tensor ToDevice(const at::Tensor& host, at::Device device) {
-  return device.is_cpu() ? host : host.pin_memory().to(device, /*non_blocking=*/true);
-}
-
 // Passages of one pack side by side, padded at the right: in a causal pass no token sees the
 // padding, and what padding computes is left out of every chunk.
 struct PaddedBatch {
-  at::Tensor tokens;       // [B, T]
-  at::Tensor chunk;        // [B * T]: each token's chunk in the pack
-  at::Tensor position;     // [B * T]: in its chunk
-  at::Tensor share;        // [B * T] f32: 1 / tokens of its chunk
-  int64_t num_chunks = 0;  // of passages
-  // With one more for the padding of each row: summed up in one place, a GPU's threads would queue
-  // for it.
-  int64_t num_sums = 0;
+  at::Tensor tokens;    // [B, T]
+  at::Tensor chunk;     // [B * T]: each token's chunk in the pack; num_chunks for padding
+  at::Tensor position;  // [B * T]: in its chunk
+  at::Tensor share;     // [B * T] f32: 1 / tokens of its chunk
+  int64_t num_chunks = 0;
 };
 
 PaddedBatch MakeBatch(std::span<const std::span<const TokenId>> passages, const Pack& pack,
@@ -52,74 +41,27 @@ PaddedBatch MakeBatch(std::span<const std::span<const TokenId>> passages, const 
   // A pack is ascending in length.
   const auto columns = static_cast<int64_t>(passages[static_cast<size_t>(pack.back())].size());
   PaddedBatch batch;
-  const at::Tensor tokens = at::zeros({rows, columns}, at::kInt);
-  const at::Tensor chunk = at::empty({rows, columns}, at::kLong);
-  for (const int64_t passage : pack) {
-    batch.num_chunks += NumChunks(passages[static_cast<size_t>(passage)], chunk_tokens);
-  }
-  batch.num_sums = batch.num_chunks + rows;
-  int64_t first_chunk = 0;
+  batch.tokens = at::zeros({rows, columns}, at::kInt);
+  batch.chunk = at::full({rows, columns}, -1, at::kLong);
+  batch.position = (at::arange(columns, at::kLong) % chunk_tokens).repeat({rows}).to(device);
   for (int64_t row = 0; row < rows; ++row) {
     const auto passage = passages[static_cast<size_t>(pack[static_cast<size_t>(row)])];
-    auto* row_tokens = tokens.data_ptr<int32_t>() + row * columns;
-    auto* row_chunk = chunk.data_ptr<int64_t>() + row * columns;
-    std::ranges::copy(passage, row_tokens);
-    for (int64_t i = 0; i < std::ssize(passage); ++i) row_chunk[i] = first_chunk + i / chunk_tokens;
-    std::fill(row_chunk + passage.size(), row_chunk + columns, batch.num_chunks + row);
-    first_chunk += NumChunks(passage, chunk_tokens);
+    auto* tokens = batch.tokens.data_ptr<int32_t>() + row * columns;
+    auto* chunk = batch.chunk.data_ptr<int64_t>() + row * columns;
+    for (int64_t i = 0; i < static_cast<int64_t>(passage.size()); ++i) {
+      tokens[i] = passage[static_cast<size_t>(i)];
+      chunk[i] = batch.num_chunks + i / chunk_tokens;
+    }
+    batch.num_chunks += (static_cast<int64_t>(passage.size()) + chunk_tokens - 1) / chunk_tokens;
   }
-  const at::Tensor flat = chunk.flatten();
-  const at::Tensor sizes = at::bincount(flat, {}, batch.num_sums);
-  batch.share = ToDevice(sizes.to(at::kFloat).reciprocal().index_select(0, flat), device);
-  batch.chunk = ToDevice(flat, device);
-  batch.tokens = ToDevice(tokens, device);
-  batch.position = ToDevice((at::arange(columns, at::kLong) % chunk_tokens).repeat({rows}), device);
+  batch.chunk = batch.chunk.flatten();
+  batch.chunk.masked_fill_(batch.chunk < 0, batch.num_chunks);
+  const at::Tensor sizes = at::bincount(batch.chunk, {}, batch.num_chunks + 1);
+  batch.share = sizes.to(at::kFloat).reciprocal().index_select(0, batch.chunk).to(device);
+  batch.chunk = batch.chunk.to(device);
+  batch.tokens = batch.tokens.to(device);
   return batch;
 }
-
-// Keys [chunks, E] and latents [chunks, layers * 2 * G * D] of one pack, f32, on their way to the
-// host.
-class PackOutput {
- public:
-  // From a GPU they come in the order of its stream, which goes on with other things.
-  PackOutput(const at::Tensor& keys, const at::Tensor& latents)
-      : keys_(ToHost(keys)), latents_(ToHost(latents)) {
-    if (keys.device().is_cpu()) return;
-    arrived_.emplace(keys.device().type());
-    arrived_->record(c10::impl::VirtualGuardImpl(keys.device().type()).getStream(keys.device()));
-  }
-
-  // Waits for them, and puts those of passage i of the pack to row first_row[pack[i]] of `out`.
-  void CopyTo(const Pack& pack, std::span<const int64_t> first_row, EncodedBatch* out) const {
-    if (arrived_) arrived_->synchronize();
-    int64_t from = 0;
-    for (const int64_t passage : pack) {
-      const int64_t to = first_row[static_cast<size_t>(passage)];
-      const int64_t count = out->chunks[static_cast<size_t>(passage)];
-      CopyRows(keys_, from, count, to, out->keys);
-      CopyRows(latents_, from, count, to, out->latents);
-      from += count;
-    }
-  }
-
- private:
-  static at::Tensor ToHost(const at::Tensor& x) {
-    if (x.device().is_cpu()) return x;
-    const at::Tensor host =
-        at::empty(x.sizes(), at::TensorOptions().dtype(x.dtype()).pinned_memory(true));
-    return host.copy_(x, /*non_blocking=*/true);
-  }
-  static void CopyRows(const at::Tensor& rows, int64_t from, int64_t count, int64_t to,
-                       std::vector<float>& out) {
-    const int64_t columns = rows.size(1);
-    std::copy_n(rows.const_data_ptr<float>() + from * columns, count * columns,
-                out.begin() + to * columns);
-  }
-
-  at::Tensor keys_;
-  at::Tensor latents_;
-  std::optional<c10::Event> arrived_;  // none: they are there
-};
 
 class TorchForward : public Transformer {
  public:
@@ -151,17 +93,24 @@ class TorchForward : public Transformer {
       total += chunks;
     }
     return WithTorch([&]() -> Status {
+      const auto opened = [](std::vector<float>& values, int64_t columns) {
+        return at::from_blob(values.data(),
+                             {static_cast<int64_t>(values.size()) / columns, columns}, at::kFloat);
+      };
+      const at::Tensor keys = opened(out->keys, plan_.key_dim());
+      const at::Tensor latents = opened(out->latents, plan_.latent_size());
       MSA_ASSIGN_OR_RETURN(const TorchBackbone* tower, backbones_.Tower());
-      const std::vector<Pack> packs = PackPassages(passages, pack_tokens);
-      // A GPU has the next pack to work on while this thread copies the one before.
-      std::optional<PackOutput> before;
-      for (size_t i = 0; i < packs.size(); ++i) {
-        PackOutput next = EncodePack(*tower, passages, packs[i]);
-        if (i == 0) SizeOutput(plan_, out);
-        if (before) before->CopyTo(packs[i - 1], first_chunk, out);
-        before.emplace(std::move(next));
+      for (const Pack& pack : PackPassages(passages, pack_tokens)) {
+        const auto [pack_keys, pack_latents] = EncodePack(*tower, passages, pack);
+        int64_t from = 0;
+        for (const int64_t passage : pack) {
+          const int64_t to = first_chunk[static_cast<size_t>(passage)];
+          const int64_t count = out->chunks[static_cast<size_t>(passage)];
+          keys.narrow(0, to, count).copy_(pack_keys.narrow(0, from, count));
+          latents.narrow(0, to, count).copy_(pack_latents.narrow(0, from, count));
+          from += count;
+        }
       }
-      before->CopyTo(packs.back(), first_chunk, out);
       return OkStatus();
     });
   }
@@ -272,7 +221,7 @@ class TorchForward : public Transformer {
       logits = logits + adapter.pool_position.index_select(0, batch.position);
     }
     const at::Tensor index = batch.chunk.unsqueeze(1).expand({-1, heads});
-    const at::Tensor largest = at::full({batch.num_sums, heads},
+    const at::Tensor largest = at::full({batch.num_chunks + 1, heads},
                                         -std::numeric_limits<double>::infinity(), logits.options())
                                    .scatter_reduce(0, index, logits, "amax");
     const at::Tensor weights = (logits - largest.gather(0, index)).exp();
@@ -284,7 +233,7 @@ class TorchForward : public Transformer {
   static at::Tensor Pool(const at::Tensor& weights, const at::Tensor& values,
                          const PaddedBatch& batch) {
     const at::Tensor weighted = values.to(at::kFloat) * weights.unsqueeze(2);
-    return at::zeros({batch.num_sums, values.size(1), values.size(2)}, weighted.options())
+    return at::zeros({batch.num_chunks + 1, values.size(1), values.size(2)}, weighted.options())
         .index_add(0, batch.chunk, weighted)
         .narrow(0, 0, batch.num_chunks);
   }
@@ -300,9 +249,10 @@ class TorchForward : public Transformer {
     return pooled + Pool(batch.share.unsqueeze(1), residual.view_as(values), batch);
   }
 
-  PackOutput EncodePack(const TorchBackbone& tower,
-                        std::span<const std::span<const TokenId>> passages,
-                        const Pack& pack) const {
+  // Keys [chunks, E] and latents [chunks, layers * 2 * G * D] of one pack, f32 on the CPU.
+  std::pair<at::Tensor, at::Tensor> EncodePack(const TorchBackbone& tower,
+                                               std::span<const std::span<const TokenId>> passages,
+                                               const Pack& pack) const {
     const BackboneConfig& c = plan_.backbone;
     const PaddedBatch batch = MakeBatch(passages, pack, plan_.memory.chunk_tokens, device_);
     const auto tokens_of = [](const at::Tensor& heads) {  // [B, G, T, D] to [B * T, G, D]
@@ -332,7 +282,7 @@ class TorchForward : public Transformer {
       if (l == plan_.last_memory_layer()) break;
       hidden = tower.Finish(layer, hidden, CausalAttention(tower, layer, x, k, v, rotation));
     }
-    return {at::stack(keys, 1).flatten(1), at::stack(latents, 1).flatten(1)};
+    return {at::stack(keys, 1).flatten(1).cpu(), at::stack(latents, 1).flatten(1).cpu()};
   }
 
   // q_lg = (w_l / H) * sum of the normalised q_lh over the heads of group g, all layers side by

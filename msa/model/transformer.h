@@ -4,7 +4,6 @@
 #pragma once
 
 #include <memory>
-#include <numeric>
 #include <span>
 #include <string>
 #include <vector>
@@ -41,8 +40,8 @@ class Transformer {
 
   // As MemoryModel::batch_tokens; here: for a CPU.
   virtual int64_t batch_tokens() const { return 8192; }
-  // As MemoryModel::Encode; tokens and lengths have been checked. `out` has its counts, and gets
-  // its sizes by SizeOutput when they are needed: a GPU is put to work before.
+  // As MemoryModel::Encode; tokens and lengths have been checked. `out` has its sizes and counts,
+  // values are 0.
   virtual Status Encode(std::span<const std::span<const TokenId>> passages, EncodedBatch* out) = 0;
   // The folded query of the last token; tokens have been checked.
   virtual Result<std::vector<float>> RouteQuery(std::span<const TokenId> tokens) = 0;
@@ -53,19 +52,6 @@ class Transformer {
   virtual int64_t resident_bytes() const = 0;
   virtual std::string compute_description() const = 0;
 };
-
-// How many chunks of P tokens a passage has.
-inline int64_t NumChunks(std::span<const TokenId> passage, int64_t chunk_tokens) {
-  return (std::ssize(passage) + chunk_tokens - 1) / chunk_tokens;
-}
-
-// Sizes `out` for its chunks.
-inline void SizeOutput(const MemoryPlan& plan, EncodedBatch* out) {
-  const auto rows =
-      static_cast<size_t>(std::accumulate(out->chunks.begin(), out->chunks.end(), int64_t{0}));
-  out->keys.resize(rows * static_cast<size_t>(plan.key_dim()));
-  out->latents.resize(rows * static_cast<size_t>(plan.latent_size()));
-}
 
 // Passages of one forward pass, by their index in the caller's list.
 using Pack = std::vector<int64_t>;
