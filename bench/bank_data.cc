@@ -27,10 +27,6 @@ NewPassage WholePassage(int64_t begin, int64_t end) {
 
 }  // namespace
 
-double SecondsSince(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
-
 double CpuSeconds() {
   const auto seconds = [](const timeval& t) {
     return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) * 1e-6;

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <algorithm>
-#include <chrono>
 #include <cstdint>
 #include <map>
 #include <random>
@@ -11,12 +10,10 @@
 #include <vector>
 
 #include "msa/bank/bank.h"
+#include "msa/base/clock.h"
 
 namespace msa::bench {
 
-using Clock = std::chrono::steady_clock;
-
-double SecondsSince(Clock::time_point start);
 // Of this process: on a shared machine steadier than the clock.
 double CpuSeconds();
 double PeakMegabytes();

@@ -1,19 +1,13 @@
 // Engine::Add: documents become passages and index; encode.cc makes their latents.
 
-#include <chrono>
 #include <memory>
 
+#include "msa/base/clock.h"
 #include "msa/engine/engine.h"
 #include "msa/text/passages.h"
 
 namespace msa {
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double SecondsSince(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 // A commit costs a few syncs and one lexical shard, so it is worth some thousand documents; but
 // what waits for it is held in memory (the shard) and lost on a crash.

@@ -1,9 +1,9 @@
 // Engine::Ask: search, read, answer, cite.
 
 #include <algorithm>
-#include <chrono>
 #include <limits>
 
+#include "msa/base/clock.h"
 #include "msa/base/utf8.h"
 #include "msa/engine/answer_kind.h"
 #include "msa/engine/cite.h"
@@ -14,12 +14,6 @@
 
 namespace msa {
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double SecondsSince(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 // Gives text to the caller as it comes: whole characters, and nothing that may turn out to begin a
 // stop string.

@@ -2,22 +2,16 @@
 // model encodes one, the next is read and the one before is written. So at most three batches are
 // in memory, and the bank's writer is used by one thread at a time.
 
-#include <chrono>
 #include <future>
 #include <memory>
 
+#include "msa/base/clock.h"
 #include "msa/engine/engine.h"
 #include "msa/kernels/pool.h"
 #include "msa/kernels/rotate.h"
 
 namespace msa {
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double SecondsSince(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 // What a crash loses at most. By bytes too: a GPU fills gigabytes in the time, and a tail is sealed
 // from memory.

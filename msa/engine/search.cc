@@ -1,9 +1,9 @@
 // Engine::Search: both heads over one snapshot, fused.
 
 #include <algorithm>
-#include <chrono>
 #include <unordered_map>
 
+#include "msa/base/clock.h"
 #include "msa/engine/engine.h"
 #include "msa/engine/fusion.h"
 #include "msa/kernels/rotate.h"
@@ -11,12 +11,6 @@
 
 namespace msa {
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double SecondsSince(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 // Each head is asked for more than k, so that a passage low in one and high in the other is not
 // lost.

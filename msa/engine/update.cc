@@ -2,17 +2,15 @@
 
 #include <algorithm>
 #include <charconv>
-#include <chrono>
 #include <filesystem>
 #include <set>
 
+#include "msa/base/clock.h"
 #include "msa/base/utf8.h"
 #include "msa/engine/engine.h"
 
 namespace msa {
 namespace {
-
-using Clock = std::chrono::steady_clock;
 
 // As the loader names sources: absolute, without links, UTF-8.
 std::string Canonical(const std::string& path) {
@@ -86,7 +84,7 @@ Result<SyncReport> Engine::Sync(const std::string& folder, const SyncOptions& op
   add.revision = before->revision();
   if (options.dry_run) return report;
   MSA_RETURN_IF_ERROR(writer->Commit(Message("sync")).status());
-  add.add_seconds = std::chrono::duration<double>(Clock::now() - start).count();
+  add.add_seconds = SecondsSince(start);
   MSA_RETURN_IF_ERROR(FinishAdd(*writer, options.encode, &add));
   return report;
 }

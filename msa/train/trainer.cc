@@ -6,7 +6,6 @@
 #include <torch/csrc/autograd/autograd.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <filesystem>
 #include <fstream>
@@ -14,22 +13,18 @@
 #include <nlohmann/json.hpp>
 #include <numbers>
 
+#include "msa/base/clock.h"
 #include "msa/train/curves.h"
 #include "msa/train/vocabulary.h"
 
 namespace msa {
 namespace {
 
-using Clock = std::chrono::steady_clock;
 using Json = nlohmann::json;
 
 constexpr int64_t kCheckPassages = 64;
 // By TrainTask.
 constexpr const char* kTaskNames[] = {"reconstruct", "stranger", "proceed", "answer"};
-
-double SecondsSince(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 // A copy whose gradient gathers on its own, so that what made it is gone through once, later.
 at::Tensor Boundary(const at::Tensor& x) {
