@@ -32,7 +32,7 @@ def read_table(text):
 
 def card(report, table):
     kinds = report["questions_by_kind"]
-    made = kinds["cut"] + kinds["quotation"] + kinds["blank"]
+    made = kinds["cut"] + kinds["quotation"] + kinds["blank"] + kinds["mention"]
     yield "# Training data"
     yield ""
     yield "What the token pack of the shipped adapter was made of; written by `scripts/data_card.py` from the report of"
@@ -40,7 +40,7 @@ def card(report, table):
     yield ""
     yield f"{report['documents']:,} documents, {report['passages']:,} passages, {report['tokens']:,} tokens; {report['questions']:,} questions:"
     yield f"{kinds['standalone']:,} of pairs that make sense alone, {kinds['in_context']:,} of pairs that need their document, and {made:,} made from"
-    yield f"passages ({kinds['cut']:,} sentences cut, {kinds['quotation']:,} quotations, {kinds['blank']:,} blanks)."
+    yield f"passages ({kinds['cut']:,} sentences cut, {kinds['quotation']:,} quotations, {kinds['blank']:,} blanks, {kinds['mention']:,} mentions)."
     yield ""
     yield "- **rows**: read of the file; of a source with a limit, those taken at random until it had its tokens"
     yield "- **passages, tokens**: put into the pack. The text of a pair that a corpus has already counts there"

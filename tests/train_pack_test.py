@@ -17,7 +17,7 @@ import zstandard
 from msa_command import DONE, FAILED, USAGE, Command
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-STORY = " ".join(f"In {1900 + i} the boat number {i} of Captain Moberg sailed slowly to the port." for i in range(40))
+STORY = " ".join(f"In {1900 + i} the boat number {i} of Captain Moberg sailed slowly to Berg{i}a." for i in range(40))
 SECRET = "these thirteen words stand in the evaluation set and in no pack ever"
 
 
@@ -48,7 +48,7 @@ def packed(command, inputs):
     arguments = [
         "train", "pack", "--out", inputs / "out.pack", "--corpus", inputs / "boats.jsonl.zst",
         "--pairs", inputs / "asked.jsonl", "--eval", inputs / "eval", "--vocab-out", inputs / "vocab.json",
-        "--cut", 1, "--quote", 1, "--blank", 1, "--seed", 5,
+        "--cut", 1, "--quote", 1, "--blank", 1, "--mention", 1, "--seed", 5,
     ]  # fmt: skip
     return inputs, command.json(*arguments)[0]
 
@@ -62,7 +62,7 @@ def test_report_counts_what_was_kept_and_dropped(packed):
     # The first pair's text is the corpus's.
     assert (asked["rows"], asked["questions"], asked["passages"]) == (2, 2, 1)
     assert report["questions_by_kind"]["standalone"] == report["questions_by_kind"]["in_context"] == 1
-    assert min(report["questions_by_kind"][kind] for kind in ("cut", "quotation", "blank")) > 0
+    assert min(report["questions_by_kind"][kind] for kind in ("cut", "quotation", "blank", "mention")) > 0
 
 
 def test_file_is_safetensors_with_the_promised_config(packed):

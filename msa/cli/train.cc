@@ -55,7 +55,8 @@ nlohmann::ordered_json ToJson(const PackReport& report) {
             {"in_context", kinds[1]},
             {"cut", kinds[2]},
             {"quotation", kinds[3]},
-            {"blank", kinds[4]}}},
+            {"blank", kinds[4]},
+            {"mention", kinds[5]}}},
           {"sources", std::move(sources)}};
 }
 
@@ -73,12 +74,13 @@ void Print(const PackReport& report) {
   const auto& kinds = report.questions_by_kind;
   std::printf(
       "%lld documents, %lld passages, %s tokens; %lld questions: %lld standalone, %lld in context, "
-      "%lld cut, %lld quotations, %lld blanks\n",
+      "%lld cut, %lld quotations, %lld blanks, %lld mentions\n",
       static_cast<long long>(report.documents), static_cast<long long>(report.passages),
       HumanCount(static_cast<double>(report.tokens)).c_str(),
       static_cast<long long>(report.questions), static_cast<long long>(kinds[0]),
       static_cast<long long>(kinds[1]), static_cast<long long>(kinds[2]),
-      static_cast<long long>(kinds[3]), static_cast<long long>(kinds[4]));
+      static_cast<long long>(kinds[3]), static_cast<long long>(kinds[4]),
+      static_cast<long long>(kinds[5]));
 }
 
 Status WriteVocabulary(const Tokenizer& tokenizer, const std::string& path) {
@@ -136,6 +138,7 @@ void DeclarePack(CLI::App& train, int* exit_status) {
         "Share of a corpus's passages that get one of their sentences as a question");
   share("--quote", &pack.made.quote, "Likewise, a quotation to continue");
   share("--blank", &pack.made.blank, "Likewise, a sentence with a name or number left out");
+  share("--mention", &pack.made.mention, "Likewise, a sentence to be found by words of it");
   app->add_option(
          "--limit-tokens", command->limits,
          "NAME=N: take rows of the source NAME (a file's name without extension) at random "

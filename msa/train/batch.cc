@@ -271,7 +271,8 @@ void BatchMaker::FillPools() {
         break;
       case QuestionKind::kCut: cuts[source].push_back(q); break;
       case QuestionKind::kQuotation:
-      case QuestionKind::kBlank: made[source].push_back(q); break;
+      case QuestionKind::kBlank:
+      case QuestionKind::kMention: made[source].push_back(q); break;
     }
   }
   close(std::move(pairs), &pairs_);

@@ -129,7 +129,8 @@ class Builder {
  private:
   Status CheckOptions() {
     if (options_.passage_tokens < 16) return InvalidArgument("passages need 16 tokens or more");
-    for (const double share : {options_.made.cut, options_.made.quote, options_.made.blank}) {
+    const MadeShares& made = options_.made;
+    for (const double share : {made.cut, made.quote, made.blank, made.mention}) {
       if (!(share >= 0 && share <= 1)) return InvalidArgument("a share must be from 0 to 1");
     }
     std::vector<std::string> names;
@@ -160,7 +161,8 @@ class Builder {
     return nlohmann::ordered_json{{"seed", options_.seed},
                                   {"cut", options_.made.cut},
                                   {"quote", options_.made.quote},
-                                  {"blank", options_.made.blank}}
+                                  {"blank", options_.made.blank},
+                                  {"mention", options_.made.mention}}
         .dump();
   }
 

@@ -36,8 +36,9 @@ enum class QuestionKind : uint8_t {
   kCut = 2,         // a sentence of its passage; no answer
   kQuotation = 3,   // "Continue the quotation: …" of its passage
   kBlank = 4,       // "Fill in the blank: …" with a name or number of its passage
+  kMention = 5,     // "What is said about …?" with words of one sentence of its passage
 };
-inline constexpr int kNumQuestionKinds = 5;
+inline constexpr int kNumQuestionKinds = 6;
 
 // One input file and what became of it.
 struct PackSource {

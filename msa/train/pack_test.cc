@@ -225,7 +225,7 @@ TEST_F(PackTest, MadeQuestionsComeFromTheirPassages) {
   for (uint32_t i = 0; i < 60; ++i)
     rows.push_back({{"title", "Tale"}, {"text", Story(100 + i, 20)}});
   PackOptions options = Options({File("a.jsonl", rows)});
-  options.made = {.cut = 1, .quote = 0.5, .blank = 1};
+  options.made = {.cut = 1, .quote = 0.5, .blank = 1, .mention = 1};
   options.passage_tokens = 256;
   const auto pack = Build(options);
   std::array<int64_t, kNumQuestionKinds> counts = {};
@@ -253,6 +253,16 @@ TEST_F(PackTest, MadeQuestionsComeFromTheirPassages) {
       EXPECT_THAT(text, HasSubstr(quote + " " + answer));
       EXPECT_GE(std::ranges::count(quote, ' '), 7);
       EXPECT_LE(std::ranges::count(quote, ' '), 15);
+    } else if (pack->Kind(q) == QuestionKind::kMention) {
+      // The sentence, which holds the words asked for and is the only one that does.
+      EXPECT_THAT(text, HasSubstr(answer));
+      EXPECT_TRUE(answer.ends_with(".")) << answer;
+      EXPECT_GE(pack->Answer(q).size(), 8);
+      EXPECT_LE(pack->Answer(q).size(), 60);
+      const size_t last = question.rfind(' ') + 1;
+      const std::string topic = question.substr(last, question.size() - 1 - last);
+      EXPECT_THAT(answer, HasSubstr(topic));
+      EXPECT_EQ(text.find(topic), text.rfind(topic)) << topic;
     } else {
       constexpr std::string_view kPrefix = "Fill in the blank: ";
       ASSERT_TRUE(question.starts_with(kPrefix)) << question;
@@ -269,6 +279,7 @@ TEST_F(PackTest, MadeQuestionsComeFromTheirPassages) {
   EXPECT_GT(counts[2], 0.7 * passages);
   EXPECT_NEAR(counts[3], 0.5 * passages, 0.12 * passages);
   EXPECT_GT(counts[4], 0.8 * passages);
+  EXPECT_GT(counts[5], 0.5 * passages);
   EXPECT_EQ(counts, report_.questions_by_kind);
 }
 

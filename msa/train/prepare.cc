@@ -87,6 +87,7 @@ void Preparer::MakeQuestions(const PassageText& text, uint64_t seed,
   if (draw(options_.made.cut)) add(MakeCut(text, tokenizer_, &random));
   if (draw(options_.made.quote)) add(MakeQuotation(text, tokenizer_, &random));
   if (draw(options_.made.blank)) add(MakeBlank(text, tokenizer_, &random));
+  if (draw(options_.made.mention)) add(MakeMention(text, tokenizer_, &random));
 }
 
 PreparedDocument Preparer::Prepare(std::string_view title, std::string_view text,

@@ -20,6 +20,17 @@ constexpr size_t kMaxAnswerTokens = 64;
 constexpr size_t kMaxNameWords = 4;
 constexpr size_t kMaxNumberBytes = 24;
 constexpr std::string_view kBlank = "____";
+// A word in lower case that is as long says what a sentence is about.
+constexpr size_t kMinTopicBytes = 7;
+constexpr size_t kMaxTopics = 3;
+// What stands before and behind the words of which a sentence is asked for.
+constexpr std::string_view kMentionWordings[][2] = {
+    {"What is said about ", "?"},
+    {"What does the text say about ", "?"},
+    {"Tell me about ", "."},
+    {"Which sentence speaks of ", "?"},
+    {"", "?"},
+};
 
 size_t Below(QuestionRandom* random, size_t limit) {
   // Not std::uniform_int_distribution: its results differ between standard libraries.
@@ -130,6 +141,22 @@ std::vector<Span> FindBlanks(std::string_view sentence) {
   return blanks;
 }
 
+// Words of a sentence of `text` that stand nowhere else in it, in their order. Not its first word:
+// any word has a capital there.
+std::vector<std::string_view> FindTopics(std::string_view text, std::string_view sentence) {
+  std::vector<std::string_view> topics;
+  const std::vector<Span> words = SplitAtSpace(sentence);
+  for (size_t i = 1; i < words.size(); ++i) {
+    const std::string_view core = At(sentence, Core(sentence, words[i]));
+    const bool topical = IsName(core) || IsNumber(core) ||
+                         (core.size() >= kMinTopicBytes && std::ranges::all_of(core, IsLower));
+    if (!topical) continue;
+    const size_t first = text.find(core);
+    if (text.find(core, first + 1) == text.npos) topics.push_back(core);
+  }
+  return topics;
+}
+
 // Prose has words in lower case; headings, tables and code are no sentences to fill in.
 bool IsProse(std::string_view sentence) {
   constexpr int kMinLowerWords = 4;
@@ -219,6 +246,39 @@ std::optional<MadeQuestion> MakeBlank(const PassageText& passage, const Tokenize
       return false;
     }
     question.answer = tokenizer.Encode(At(sentence, blank));
+    made = std::move(question);
+    return true;
+  });
+  return made;
+}
+
+std::optional<MadeQuestion> MakeMention(const PassageText& passage, const Tokenizer& tokenizer,
+                                        QuestionRandom* random) {
+  std::optional<MadeQuestion> made;
+  TrySentences(passage, random, [&](size_t i) {
+    const std::string_view sentence = passage.Sentence(i);
+    if (!IsProse(sentence)) return false;
+    const std::vector<std::string_view> topics = FindTopics(passage.Body(), sentence);
+    if (topics.size() < 2) return false;
+    MadeQuestion question{QuestionKind::kMention};
+    question.answer = tokenizer.Encode(JoinWords(sentence, SplitAtSpace(sentence)));
+    if (question.answer.size() < kMinSentenceTokens ||
+        question.answer.size() > kMaxSentenceTokens) {
+      return false;
+    }
+    const size_t count = std::min(Between(random, 2, kMaxTopics), topics.size());
+    const size_t first = Below(random, topics.size() - count + 1);
+    const auto& [before, behind] = kMentionWordings[Below(random, std::size(kMentionWordings))];
+    const std::string_view title = Trim(std::string_view(passage.text).substr(0, passage.body));
+    if (!title.empty() && Below(random, 2) == 0) question.text = std::string(title) + ": ";
+    question.text += before;
+    for (size_t t = 0; t < count; ++t) {
+      if (t > 0) question.text += t + 1 == count ? " and " : ", ";
+      question.text += topics[first + t];
+    }
+    question.text += behind;
+    question.question = tokenizer.Encode(question.text);
+    if (question.question.size() > kMaxQuestionTokens) return false;
     made = std::move(question);
     return true;
   });

@@ -1,5 +1,6 @@
 // Questions made from a passage itself, so that training asks what a document says even where
-// nobody wrote a question: a sentence of it, a quotation to continue, a name or number to fill in.
+// nobody wrote a question: a sentence of it, a quotation to continue, a name or number to fill in,
+// what it says of something.
 #pragma once
 
 #include <cstdint>
@@ -21,6 +22,7 @@ struct MadeShares {
   double cut = 0.5;
   double quote = 0.25;
   double blank = 0.25;
+  double mention = 0.25;
 };
 
 // A passage as its tokens read. `text` is their bytes; the title and its line end come first.
@@ -61,5 +63,9 @@ std::optional<MadeQuestion> MakeQuotation(const PassageText& passage, const Toke
 // `Fill in the blank: <a sentence with ____ for a name or number>`, answered by what was there.
 std::optional<MadeQuestion> MakeBlank(const PassageText& passage, const Tokenizer& tokenizer,
                                       QuestionRandom* random);
+// `What is said about A and B?` in one of several wordings, perhaps behind the document's title:
+// words that only one sentence of the passage holds, and they once; answered by that sentence.
+std::optional<MadeQuestion> MakeMention(const PassageText& passage, const Tokenizer& tokenizer,
+                                        QuestionRandom* random);
 
 }  // namespace msa
