@@ -49,7 +49,12 @@ def widen(name, first, second):
     return np.concatenate([first, added if name.endswith(".a") else np.zeros_like(added)])
 
 
-def average(first, second, share):
+def is_of_reading(name):
+    """Whether nothing that routes depends on the tensor: what `"tower_factor": 0` trains."""
+    return name.startswith("reader.") or ".residual." in name
+
+
+def average(first, second, share, tower_share):
     if first.values.keys() != second.values.keys():
         fail("the adapters have different tensors")
     for key in ("backbone", "memory_layers", "routing_layers"):
@@ -57,17 +62,21 @@ def average(first, second, share):
             fail(f"the adapters have different {key}")
     tensors = {}
     for name, value in second.values.items():
-        mean = (1 - share) * widen(name, first.values[name], value) + share * value
+        part = share if is_of_reading(name) else tower_share
+        mean = (1 - part) * widen(name, first.values[name], value) + part * value
         if second.is_i8[name]:
             scale = np.abs(mean).max(axis=1) / 127
             tensors[f"{name}.scale"] = scale.astype(np.float32)
             mean = np.rint(mean / np.where(scale > 0, scale, 1)[:, None]).astype(np.int8)
         tensors[name] = mean.astype(np.int8 if second.is_i8[name] else np.float32)
     config = dict(second.config)
-    for key in ("routing_weights", "alpha"):
-        config[key] = [(1 - share) * a + share * b for a, b in zip(first.config[key], second.config[key])]
+    for key, part in (("routing_weights", tower_share), ("alpha", share)):
+        config[key] = [(1 - part) * a + part * b for a, b in zip(first.config[key], second.config[key])]
     config["training"] = dict(config.get("training", {}))
-    config["training"]["averaged"] = [{"sha256": first.sha256, "share": 1 - share}, {"sha256": second.sha256, "share": share}]
+    config["training"]["averaged"] = [
+        {"sha256": first.sha256, "share": 1 - share, "tower_share": 1 - tower_share},
+        {"sha256": second.sha256, "share": share, "tower_share": tower_share},
+    ]
     return tensors, second.metadata | {"config": json.dumps(config, separators=(",", ":"))}
 
 
@@ -76,9 +85,11 @@ def main():
     parser.add_argument("first", metavar="FIRST", type=pathlib.Path)
     parser.add_argument("second", metavar="SECOND", type=pathlib.Path)
     parser.add_argument("--share", type=float, default=0.5, help="of the second, 0 to 1")
+    parser.add_argument("--tower-share", type=float, help="likewise, of all but the reader and the residuals (default: --share)")
     parser.add_argument("--out", required=True, type=pathlib.Path)
     args = parser.parse_args()
-    tensors, metadata = average(AdapterFile(args.first), AdapterFile(args.second), args.share)
+    tower_share = args.share if args.tower_share is None else args.tower_share
+    tensors, metadata = average(AdapterFile(args.first), AdapterFile(args.second), args.share, tower_share)
     safetensors.numpy.save_file(tensors, args.out, metadata)
 
 

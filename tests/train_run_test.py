@@ -99,8 +99,8 @@ def test_the_average_of_an_adapter_and_what_it_became(run_training, msa, tmp_pat
     second, done = run_training("second", start=first / "adapter.safetensors", seed=2, reader_rank=3, phases=fast)
     assert done.returncode == 0, done.stderr
 
-    def average(*adapters):
-        return subprocess.run([sys.executable, ROOT / "scripts/average_adapters.py", *adapters, "--share", "0.25", "--out",
+    def average(*arguments):
+        return subprocess.run([sys.executable, ROOT / "scripts/average_adapters.py", *arguments, "--share", "0.25", "--out",
                                tmp_path / "mean.safetensors"], text=True, capture_output=True)
 
     done = average(first / "adapter.safetensors", second / "adapter.safetensors")
@@ -116,6 +116,11 @@ def test_the_average_of_an_adapter_and_what_it_became(run_training, msa, tmp_pat
         added = after[name][known:] * (0.25 if name.endswith(".b") else 1)
         assert np.allclose(value[known:], added, atol=1e-2 * np.abs(after[name]).max()), name
     assert_encodes(msa, run_training.model, tmp_path / "mean.safetensors", tmp_path)
+    done = average(first / "adapter.safetensors", second / "adapter.safetensors", "--tower-share", "1")
+    assert done.returncode == 0, done.stderr
+    for name, value in values(tmp_path / "mean.safetensors").items():
+        expected = mean[name] if name.startswith("reader.") or ".residual." in name else after[name]
+        assert np.abs(value - expected).max() <= np.abs(expected).max() / 200, name
     done = average(second / "adapter.safetensors", first / "adapter.safetensors")
     assert done.returncode == 1 and "reader." in done.stderr
 
