@@ -14,6 +14,7 @@
 #include "msa/bank/head.h"
 #include "msa/bank/history.h"
 #include "msa/bank/layout.h"
+#include "msa/bank/new_bank_place.h"
 #include "msa/bank/snapshot.h"
 #include "msa/bank/verify_erased.h"
 #include "msa/bank/writer.h"
@@ -277,8 +278,7 @@ Result<std::unique_ptr<Bank>> Bank::Create(const std::string& path, const BankOp
   }
   MSA_RETURN_IF_ERROR(fs.SyncDirectory(path));
   MSA_RETURN_IF_ERROR(WriteFileAtomically(fs, layout.bank_json(), SerializeBankJson(identity)));
-  const std::string parent = std::filesystem::path(path).parent_path().string();
-  MSA_RETURN_IF_ERROR(fs.SyncDirectory(parent.empty() ? "." : parent));
+  MSA_RETURN_IF_ERROR(SyncNameOf(fs, path));
   lock = LockRecord();
   return Open(path, fs);
 }

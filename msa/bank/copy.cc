@@ -8,6 +8,7 @@
 #include "msa/bank/contents_check.h"
 #include "msa/bank/head.h"
 #include "msa/bank/latent_catalog.h"
+#include "msa/bank/new_bank_place.h"
 #include "msa/base/hash.h"
 
 namespace msa {
@@ -111,6 +112,7 @@ Status BankCopy::OpenTarget() {
     if (other != names.end()) {
       return AlreadyExists(to_.root + " is neither empty nor a backup: it holds " + *other);
     }
+    MSA_RETURN_IF_ERROR(SyncNameOf(fs_, to_.root));
   }
   MSA_ASSIGN_OR_RETURN(lock_, LockRecord::AcquireWriter(to_.lock()));
   if (is_first) {

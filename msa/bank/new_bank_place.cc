@@ -7,13 +7,23 @@
 #include "msa/bank/lock.h"
 
 namespace msa {
+namespace {
+
+std::string_view WithoutSlashesAtEnd(std::string_view path) {
+  const size_t end = path.find_last_not_of('/');
+  return path.substr(0, end == path.npos ? path.size() : end + 1);
+}
+
+}  // namespace
+
+Status SyncNameOf(FileSystem& fs, std::string_view folder) {
+  const std::filesystem::path parent =
+      std::filesystem::path(WithoutSlashesAtEnd(folder)).parent_path();
+  return fs.SyncDirectory(parent.empty() ? "." : parent.string());
+}
 
 NewBankPlace::NewBankPlace(FileSystem& fs, std::string_view bank, std::string_view suffix)
-    : fs_(fs) {
-  const size_t end = bank.find_last_not_of('/');
-  bank_ = bank.substr(0, end == bank.npos ? bank.size() : end + 1);
-  folder_ = bank_ + std::string(suffix);
-}
+    : fs_(fs), bank_(WithoutSlashesAtEnd(bank)), folder_(bank_ + std::string(suffix)) {}
 
 Status NewBankPlace::CheckFree() const {
   if (!fs_.Exists(bank_)) return OkStatus();
@@ -36,8 +46,7 @@ Status NewBankPlace::RemoveInterrupted() const {
 
 Status NewBankPlace::Publish() const {
   MSA_RETURN_IF_ERROR(fs_.Rename(folder_, bank_));
-  const std::string parent = std::filesystem::path(bank_).parent_path().string();
-  return fs_.SyncDirectory(parent.empty() ? "." : parent);
+  return SyncNameOf(fs_, bank_);
 }
 
 }  // namespace msa

@@ -9,6 +9,9 @@
 
 namespace msa {
 
+// Makes the name of a folder durable, which may end in slashes.
+Status SyncNameOf(FileSystem& fs, std::string_view folder);
+
 class NewBankPlace {
  public:
   // `suffix` makes the folder's name of the bank's: ".restoring".
@@ -26,8 +29,8 @@ class NewBankPlace {
 
  private:
   FileSystem& fs_;
-  std::string bank_;
-  std::string folder_;
+  const std::string bank_;
+  const std::string folder_;
 };
 
 }  // namespace msa
