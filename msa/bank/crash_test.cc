@@ -156,7 +156,8 @@ TEST(Crash, InterruptedCreateIsTakenUpAgain) {
   for (int64_t fail_at = 0;; ++fail_at) {
     TemporaryFolder folder;
     FaultFileSystem fs(fail_at);
-    const bool created = Bank::Create(folder / "bank", {}, fs).ok();
+    // Its name must be durable too, whatever path leads to it.
+    const bool created = Bank::Create(folder / "bank/", {}, fs).ok();
     fs.LosePower();
     if (!created) {
       auto bank = Bank::Open(folder / "bank");

@@ -12,6 +12,15 @@ bool Keeps(const FaultFileSystem::KeepsUnsynced& keeps, const std::string& path)
   return keeps != nullptr && keeps(path);
 }
 
+std::string ParentOf(const std::string& path) {
+  return std::filesystem::path(path).parent_path().string();
+}
+
+void WriteAnew(const std::string& path, const std::string& content) {
+  auto file = PosixFileSystem().Open(path, OpenMode::kCreate);
+  MSA_CHECK(file.ok() && (*file)->WriteAt(0, AsBytes(content)).ok());
+}
+
 }  // namespace
 
 class FaultFile final : public File {
@@ -55,7 +64,7 @@ class FaultFile final : public File {
 
 std::unique_ptr<File> FaultFileSystem::Wrap(std::string path, std::unique_ptr<File> base,
                                             bool is_new) {
-  if (is_new) unsynced_names_.insert(path);
+  if (is_new) unsynced_names_.emplace(path, std::nullopt);
   return std::make_unique<FaultFile>(*this, std::move(path), std::move(base));
 }
 
@@ -83,41 +92,66 @@ void FaultFileSystem::Undo(const std::vector<Change>& changes, const std::string
   }
 }
 
-void FaultFileSystem::BringBack(const std::string& content, const std::string& path) {
-  auto file = PosixFileSystem().Open(path, OpenMode::kCreate);
-  MSA_CHECK(file.ok() && (*file)->WriteAt(0, AsBytes(content)).ok());
+void FaultFileSystem::Lose(const std::string& root, const std::string& copy,
+                           const KeepsUnsynced& keeps) const {
+  const auto in_copy = [&](const std::string& path) { return copy + path.substr(root.size()); };
+  for (const auto& [path, changes] : unsynced_) {
+    if (base_.Exists(in_copy(path)) && !Keeps(keeps, path)) Undo(changes, in_copy(path));
+  }
+  for (const auto& [path, replaced] : unsynced_names_) {
+    if (Keeps(keeps, path)) continue;
+    std::filesystem::remove_all(in_copy(path));
+    // Its folder may be gone, as one that was not synced either.
+    if (replaced && base_.Exists(ParentOf(in_copy(path)))) WriteAnew(in_copy(path), *replaced);
+  }
+  for (const auto& [path, before] : renamed_) {
+    if (!base_.Exists(in_copy(path)) || Keeps(keeps, path)) continue;
+    MSA_CHECK(base_.Rename(in_copy(path), in_copy(before)).ok());
+  }
 }
 
 void FaultFileSystem::LosePower(const KeepsUnsynced& keeps) {
-  for (const auto& [path, changes] : unsynced_) {
-    if (base_.Exists(path) && !Keeps(keeps, path)) Undo(changes, path);
-  }
-  for (const std::string& path : unsynced_names_) {
-    if (Keeps(keeps, path)) continue;
-    [[maybe_unused]] const Status ignored = base_.Remove(path);
-  }
-  for (const auto& [path, content] : replaced_) {
-    if (!Keeps(keeps, path)) BringBack(content, path);
-  }
+  Lose("", "", keeps);
   unsynced_.clear();
   unsynced_names_.clear();
-  replaced_.clear();
+  renamed_.clear();
 }
 
 void FaultFileSystem::CopyAfterPowerLoss(const std::string& root, const std::string& copy,
                                          const KeepsUnsynced& keeps) const {
   std::filesystem::remove_all(copy);
   std::filesystem::copy(root, copy, std::filesystem::copy_options::recursive);
-  const auto in_copy = [&](const std::string& path) { return copy + path.substr(root.size()); };
-  for (const auto& [path, changes] : unsynced_) {
-    if (base_.Exists(in_copy(path)) && !Keeps(keeps, path)) Undo(changes, in_copy(path));
-  }
-  for (const std::string& path : unsynced_names_) {
-    if (!Keeps(keeps, path)) std::filesystem::remove(in_copy(path));
-  }
-  for (const auto& [path, content] : replaced_) {
-    if (!Keeps(keeps, path)) BringBack(content, in_copy(path));
-  }
+  Lose(root, copy, keeps);
+}
+
+void FaultFileSystem::ForgetName(const std::string& path) {
+  unsynced_.erase(path);
+  const auto name = unsynced_names_.find(path);
+  // What it replaced may come back.
+  if (name != unsynced_names_.end() && !name->second) unsynced_names_.erase(name);
+}
+
+void FaultFileSystem::ForgetBelow(const std::string& folder) {
+  const auto lies_below = [&](const auto& entry) { return entry.first.starts_with(folder + "/"); };
+  std::erase_if(unsynced_, lies_below);
+  std::erase_if(unsynced_names_, lies_below);
+  std::erase_if(renamed_, lies_below);
+}
+
+void FaultFileSystem::MoveBelow(const std::string& from, const std::string& to) {
+  const auto move = [&](auto& by_path) {
+    const std::string prefix = from + "/";
+    for (auto entry = by_path.lower_bound(prefix);
+         entry != by_path.end() && entry->first.starts_with(prefix);
+         entry = by_path.lower_bound(prefix)) {
+      auto node = by_path.extract(entry);
+      node.key().replace(0, from.size(), to);
+      by_path.insert(std::move(node));
+    }
+  };
+  move(unsynced_);
+  move(unsynced_names_);
+  move(renamed_);
 }
 
 Result<std::unique_ptr<File>> FaultFileSystem::Open(const std::string& path, OpenMode mode) {
@@ -128,35 +162,57 @@ Result<std::unique_ptr<File>> FaultFileSystem::Open(const std::string& path, Ope
 
 Status FaultFileSystem::Remove(const std::string& path) {
   MSA_RETURN_IF_ERROR(Count("remove " + path));
-  unsynced_.erase(path);
-  unsynced_names_.erase(path);
+  ForgetName(path);
   return base_.Remove(path);
 }
 
 Status FaultFileSystem::Rename(const std::string& from, const std::string& to) {
   MSA_RETURN_IF_ERROR(Count("rename " + from));
-  if (base_.Exists(to) && !unsynced_names_.contains(to)) {
-    MSA_ASSIGN_OR_RETURN(std::string content, ReadFile(to));
-    replaced_.emplace(to, std::move(content));
+  if (std::filesystem::is_directory(from)) return RenameFolder(from, to);
+  std::optional<std::string> replaced;
+  if (base_.Exists(to)) {
+    MSA_ASSIGN_OR_RETURN(replaced, ReadFile(to));
   }
   MSA_RETURN_IF_ERROR(base_.Rename(from, to));
-  unsynced_names_.erase(from);
-  unsynced_names_.insert(to);
+  auto changes = unsynced_.extract(from);
+  ForgetName(from);
+  unsynced_.erase(to);
+  if (!changes.empty()) {
+    changes.key() = to;
+    unsynced_.insert(std::move(changes));
+  }
+  unsynced_names_.emplace(to, std::move(replaced));
+  return OkStatus();
+}
+
+Status FaultFileSystem::RenameFolder(const std::string& from, const std::string& to) {
+  MSA_RETURN_IF_ERROR(base_.Rename(from, to));
+  ForgetBelow(to);
+  MoveBelow(from, to);
+  if (unsynced_names_.erase(from) > 0) {
+    unsynced_names_.emplace(to, std::nullopt);
+  } else {
+    renamed_.insert_or_assign(to, from);
+  }
   return OkStatus();
 }
 
 Status FaultFileSystem::MakeDirectory(const std::string& path) {
   MSA_RETURN_IF_ERROR(Count("make folder " + path));
-  return base_.MakeDirectory(path);
+  const bool is_new = !base_.Exists(path);
+  MSA_RETURN_IF_ERROR(base_.MakeDirectory(path));
+  if (!is_new) return OkStatus();
+  const std::string name = path.substr(0, path.find_last_not_of('/') + 1);
+  ForgetBelow(name);
+  unsynced_names_.emplace(name, std::nullopt);
+  return OkStatus();
 }
 
 Status FaultFileSystem::SyncDirectory(const std::string& path) {
   MSA_RETURN_IF_ERROR(Count("sync folder " + path));
-  const auto lies_here = [&](const std::string& name) {
-    return std::filesystem::path(name).parent_path() == path;
-  };
+  const auto lies_here = [&](const auto& entry) { return ParentOf(entry.first) == path; };
   std::erase_if(unsynced_names_, lies_here);
-  std::erase_if(replaced_, [&](const auto& entry) { return lies_here(entry.first); });
+  std::erase_if(renamed_, lies_here);
   return OkStatus();
 }
 

@@ -7,7 +7,7 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <set>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -38,8 +38,9 @@ class FaultFileSystem final : public FileSystem {
   // Calls this within each operation, when all before it are done, and half of it if it is a write.
   void SetObserver(std::function<void()> observer) { observer_ = std::move(observer); }
 
-  // Brings every file back to what was synced last, unless it keeps the rest, and removes new files
-  // whose folder was not synced, likewise; what those replaced is back. REQUIRES: none is open.
+  // Brings every file back to what was synced last, unless it keeps the rest. Of new names whose
+  // folder was not synced, likewise: files and folders are gone, what a file replaced is back, and
+  // a renamed folder has its name of before. REQUIRES: none is open.
   void LosePower(const KeepsUnsynced& keeps = nullptr);
   // Makes `copy` what the folder `root` would be after that.
   void CopyAfterPowerLoss(const std::string& root, const std::string& copy,
@@ -69,7 +70,15 @@ class FaultFileSystem final : public FileSystem {
   // Keeps what bytes [offset, offset + count) of a file are before they change.
   Status Remember(const std::string& path, const File& file, int64_t offset, int64_t count);
   static void Undo(const std::vector<Change>& changes, const std::string& path);
-  static void BringBack(const std::string& content, const std::string& path);
+  Status RenameFolder(const std::string& from, const std::string& to);
+  // That a file has no name any more, or has another one.
+  void ForgetName(const std::string& path);
+  // What was in a folder that is gone, which may have been removed without this object.
+  void ForgetBelow(const std::string& folder);
+  // What is in a folder is in another.
+  void MoveBelow(const std::string& from, const std::string& to);
+  // What LosePower does, to files that lie in `copy` instead of in `root`.
+  void Lose(const std::string& root, const std::string& copy, const KeepsUnsynced& keeps) const;
 
   FileSystem& base_ = PosixFileSystem();
   const FaultVfs vfs_;
@@ -77,8 +86,9 @@ class FaultFileSystem final : public FileSystem {
   int64_t operations_ = 0;
   std::function<void()> observer_;
   std::map<std::string, std::vector<Change>> unsynced_;  // by path, oldest first
-  std::set<std::string> unsynced_names_;                 // new files whose folder was not synced
-  std::map<std::string, std::string> replaced_;          // by path, what those replaced
+  // New files and folders whose folder was not synced, and what was in the file they replaced.
+  std::map<std::string, std::optional<std::string>> unsynced_names_;
+  std::map<std::string, std::string> renamed_;  // folders, likewise: by path, the one before
 };
 
 }  // namespace msa
