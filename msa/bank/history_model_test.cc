@@ -18,6 +18,7 @@
 #include "msa/bank/core.h"
 #include "msa/bank/fault_file_system.h"
 #include "msa/bank/writer.h"
+#include "msa/base/hash.h"
 
 namespace msa {
 namespace {
@@ -128,6 +129,7 @@ class History {
 
   int64_t writes_and_syncs() const { return writes_and_syncs_; }
   int64_t points() const { return points_; }
+  int64_t images() const { return images_; }
 
   int64_t operations() const { return operations_; }
   int64_t power_losses() const { return power_losses_; }
@@ -228,7 +230,25 @@ class History {
     random_ = of_history;
   }
 
+  // Of an image, all that opening its bank reads: SQLite makes its shared memory anew.
+  static std::map<std::string, Digest> DigestsOf(const std::string& image) {
+    std::map<std::string, Digest> digests;
+    const auto add = [&](const std::filesystem::directory_entry& entry) {
+      const std::string path = entry.path().string();
+      if (entry.is_regular_file() && !path.ends_with("-shm")) {
+        digests[path] = Blake2b(AsBytes(ReadFile(path).value()));
+      }
+    };
+    std::ranges::for_each(std::filesystem::directory_iterator(image), add);  // the keyring
+    std::ranges::for_each(std::filesystem::recursive_directory_iterator(image + "/bank"), add);
+    return digests;
+  }
+
+  // Unless it equals one that was looked at during the same operation.
   void ExpectSoundImage(const std::string& image) {
+    if (std::exchange(looked_at_during_, operations_) != operations_) looked_at_.clear();
+    if (!looked_at_.insert(DigestsOf(image)).second) return;
+    ++images_;
     const auto bank = Bank::Open(image + "/bank");
     ASSERT_OK(bank);
     const auto snapshot = (*bank)->Latest();
@@ -610,8 +630,11 @@ class History {
   int64_t operations_ = 0;
   int64_t power_losses_ = 0;
   int64_t writes_and_syncs_ = 0;
-  int64_t points_ = 0;   // of them, looked at
-  int64_t dropped_ = 0;  // by compactions that were asked for
+  int64_t points_ = 0;  // of them, looked at
+  int64_t images_ = 0;  // then, no two of one operation equal
+  std::set<std::map<std::string, Digest>> looked_at_;
+  int64_t looked_at_during_ = 0;  // operation
+  int64_t dropped_ = 0;           // by compactions that were asked for
 };
 
 // A number that the environment may give.
@@ -657,10 +680,10 @@ void LosePowerAtEveryWrite(bool encrypt) {
   History history(kSeed, folder / "history", stride, offset);
   if (encrypt) history.Encrypt();
   ASSERT_NO_FATAL_FAILURE(history.Run());
-  std::printf("%lld operations, %lld writes and syncs, power lost at %lld\n",
+  std::printf("%lld operations, %lld writes and syncs, power lost at %lld, %lld images of that\n",
               static_cast<long long>(history.operations()),
               static_cast<long long>(history.writes_and_syncs()),
-              static_cast<long long>(history.points()));
+              static_cast<long long>(history.points()), static_cast<long long>(history.images()));
   EXPECT_GT(history.points() * stride, 3000) << "it no longer writes what it should";
 }
 
