@@ -442,7 +442,13 @@ def test_an_encrypted_bank_keeps_nothing_in_plain(command, files, tmp_path):
     assert command.json("show", bank, "heron.txt", *keys)[0]["text"] == HERON
     assert command.json("list", bank, "--where", "town=Lund", *keys)[0]["title"] == "Bakery"
     assert command.json("log", bank, *keys)[-1]["author"] == "zoe-author"
-    command("audit", bank, *keys)
+    whole = command.json("audit", bank, *keys)[0]
+    assert not whole["partial"] and whole["unchecked"] == []
+    no_keys = ("--keyrings", tmp_path / "none", "--master-key", tmp_path / "none")
+    assert "--without-keys" in command("audit", bank, *no_keys, status=FAILED).stderr
+    partial = command.json("audit", bank, "--without-keys", *no_keys, status=PARTLY)[0]
+    assert partial["partial"] and partial["chain"] == whole["chain"] and len(partial["unchecked"]) == 3
+    assert "not checked: " in command("audit", bank, "--without-keys", *no_keys, status=PARTLY).stdout
     secrets = [b"heron", b"Corvo", b"lighthouse", b"Bakery", b"Lund", b"row-one", b"zoe-author", b"first-message"]
     folder = b"".join(path.read_bytes() for path in bank.rglob("*") if path.is_file())
     assert [secret for secret in secrets if secret in folder] == []

@@ -9,6 +9,13 @@ namespace {
 
 constexpr int kAttempts = 5;
 
+// What only keys tell.
+constexpr const char* kSealedAlone[] = {
+    "texts, names, labels, authors and messages are those that the chain commits to",
+    "names and labels are found under their hashes",
+    "every sealed text, latent, page of a lexical shard and column opens, in its own place",
+};
+
 Status CheckAnchor(const Certificate& anchor, const BankId& bank, const VerifiedChain& chain) {
   if (anchor.bank != bank) {
     return FailedPrecondition("the certificate is of bank " + HexEncode(anchor.bank) +
@@ -54,10 +61,19 @@ Result<AuditReport> AuditOnce(BankCore& core, Catalog& catalog, const Certificat
   report.chain_entries = state.head.chain_length;
   report.chain_head = HexEncode(state.head.chain_head);
   report.erase_epoch = state.head.erase_epoch;
+  if (core.cipher != nullptr && !core.cipher->has_keys()) {
+    report.unchecked.assign(std::begin(kSealedAlone), std::end(kSealedAlone));
+  }
   return report;
 }
 
 }  // namespace
+
+std::string Describe(const VersionRow& version) {
+  const DocumentInfo& info = version.info;
+  return "document " + (version.is_readable ? info.key : std::to_string(info.id.value)) +
+         " (version " + std::to_string(info.version.value) + ")";
+}
 
 Status CheckIntegrity(Catalog& catalog) {
   MSA_ASSIGN_OR_RETURN(Statement check, catalog.db().Prepare("PRAGMA integrity_check(1)"));

@@ -21,6 +21,9 @@ struct VerifiedChain {
   std::vector<ChainEntry> entries;  // seq 1 on
   std::vector<Digest> hashes;       // of each
 };
+// For messages: "document notes.txt (version 7)"; by its id where it cannot be read.
+std::string Describe(const VersionRow& version);
+
 // kDataLoss names the first entry that does not follow from the one before, or differs from
 // `head`.
 Result<VerifiedChain> VerifyChain(Catalog& catalog, const Head& head);
@@ -31,12 +34,14 @@ Status CheckHead(const Head& catalog, const Head& head, const VerifiedChain& cha
 // SQLite's own check of the catalog.
 Status CheckIntegrity(Catalog& catalog);
 
-// Revisions, versions and deaths against the chain, and what is derived from them.
-Status VerifyRows(Catalog& catalog, const CatalogState& state, const BankId& bank,
+// Revisions, versions and deaths against the chain, and what is derived from them. Of documents
+// without a key, and of revisions without keys, what is in plain: entries of the same document and
+// revision must be there, but what they commit to is not known. `secret`: BankCore::lookup_secret.
+Status VerifyRows(Catalog& catalog, const CatalogState& state, const BankId& secret,
                   const VerifiedChain& chain);
 
-// Every frame decodes to the text its version's hash names, every checksum fits, and bytes of packs
-// and tails that nothing names are zero. Returns the bytes verified.
+// Every frame that there is a key of decodes to the text its version's hash names, every checksum
+// fits, and bytes of packs and tails that nothing names are zero. Returns the bytes verified.
 Result<int64_t> VerifyContents(BankCore& core, Catalog& catalog);
 
 // What Bank::Audit does.

@@ -45,29 +45,26 @@ class DocumentEntries {
   }
 
   bool IsErased(const RandomNumber& number) const { return erased_.contains(number); }
-  // What entries say of it cannot be compared with its rows.
-  void SetUnreadable(const RandomNumber& number) { erased_.insert(number); }
 
-  // Takes the entry that brought a version.
+  // Takes the entry that brought a version. Of one that cannot be read, any of that document and
+  // revision.
   Status TakeBirth(const VersionRow& version) {
-    const Digest commitment =
-        CommitToDocument(version.salt, version.committed_fields(), version.text_hash);
-    const auto found = births_.find(Key{version.number, version.info.born.value, commitment});
+    const auto found = FindBirth(version);
     if (found == births_.end()) {
-      return DataLoss("document " + version.info.key + " (version " +
-                      std::to_string(version.info.version.value) +
-                      "): its row is not the one that the chain commits to in revision " +
+      return DataLoss(Describe(version) +
+                      ": its row is not the one that the chain commits to in revision " +
                       std::to_string(version.info.born.value));
     }
     if (!SameTime(found->second->unix_ms, version.info.added_unix_ms)) {
-      return DataLoss("document " + version.info.key + ": its time of addition is not that of " +
+      return DataLoss(Describe(version) + ": its time of addition is not that of " +
                       Describe(*found->second));
     }
     births_.erase(found);
     return OkStatus();
   }
 
-  // Takes the entry that ended a version: a removal that commits to it, else a replacement.
+  // Takes the entry that ended a version: a removal that commits to it, else a replacement. Of one
+  // that cannot be read, any of that document and revision.
   Status TakeDeath(const VersionRow& version, int64_t revision) {
     const auto found = deaths_.find({version.number, revision});
     if (found != deaths_.end()) {
@@ -75,7 +72,8 @@ class DocumentEntries {
           CommitToDocument(version.salt, version.committed_fields(), version.text_hash);
       auto& entries = found->second;
       auto entry = std::ranges::find_if(entries, [&](const ChainEntry* e) {
-        return e->operation == ChainOperation::kRemove && e->commitment == commitment;
+        return !version.is_readable ||
+               (e->operation == ChainOperation::kRemove && e->commitment == commitment);
       });
       if (entry == entries.end()) {
         entry = std::ranges::find(entries, ChainOperation::kReplace, &ChainEntry::operation);
@@ -85,9 +83,8 @@ class DocumentEntries {
         return OkStatus();
       }
     }
-    return DataLoss("document " + version.info.key + " (version " +
-                    std::to_string(version.info.version.value) + ") dies in revision " +
-                    std::to_string(revision) + ", which the chain does not say");
+    return DataLoss(Describe(version) + " dies in revision " + std::to_string(revision) +
+                    ", which the chain does not say");
   }
 
   // Every entry found its row, or its document was erased since.
@@ -113,7 +110,22 @@ class DocumentEntries {
     Digest commitment;
     friend auto operator<=>(const Key&, const Key&) = default;
   };
-  std::multimap<Key, const ChainEntry*> births_;
+  using Births = std::multimap<Key, const ChainEntry*>;
+
+  Births::iterator FindBirth(const VersionRow& version) {
+    const int64_t born = version.info.born.value;
+    if (version.is_readable) {
+      return births_.find(
+          Key{version.number, born,
+              CommitToDocument(version.salt, version.committed_fields(), version.text_hash)});
+    }
+    const auto first = births_.lower_bound(Key{version.number, born, Digest{}});
+    const bool is_of_it = first != births_.end() && first->first.number == version.number &&
+                          first->first.revision == born;
+    return is_of_it ? first : births_.end();
+  }
+
+  Births births_;
   std::map<std::pair<RandomNumber, int64_t>, std::vector<const ChainEntry*>> deaths_;
   std::set<RandomNumber> erased_;
 };
@@ -135,27 +147,27 @@ Status VerifyVersions(Catalog& catalog, const CatalogState& state, const BankId&
   int64_t next_passage = 0;
   MSA_RETURN_IF_ERROR(catalog.ForEachVersion([&](const VersionRow& version) -> Status {
     const DocumentInfo& info = version.info;
-    const std::string name =
-        "document " + info.key + " (version " + std::to_string(info.version.value) + ")";
-    if (!version.is_readable) {
-      entries.SetUnreadable(version.number);
+    const std::string name = Describe(version);
+    if (version.is_readable) {
+      labels += static_cast<int64_t>(info.labels.size());
+    } else {
       MSA_RETURN_IF_ERROR(labels_of.Bind(info.version.value).Step().status());
       labels += labels_of.Int(0);
       labels_of.Reset();
-      return OkStatus();
     }
-    labels += static_cast<int64_t>(info.labels.size());
     for (const auto& [key, value] : info.labels) {
       const std::string wanted = LabelLookup(bank, key, value);
       MSA_ASSIGN_OR_RETURN(const bool row, label.Bind(BlobOf(wanted), info.version.value).Step());
       label.Reset();
       if (!row) return DataLoss(name + ": its label " + key + " is not indexed");
     }
-    const std::string key_lookup = KeyLookup(bank, info.key);
-    MSA_ASSIGN_OR_RETURN(const bool row, lookup.Bind(info.id.value).Step());
-    const bool is_found = row && AsChars(lookup.Blob(0)) == key_lookup;
-    lookup.Reset();
-    if (!is_found) return DataLoss(name + ": the index of keys does not lead to it");
+    if (version.is_readable) {
+      const std::string key_lookup = KeyLookup(bank, info.key);
+      MSA_ASSIGN_OR_RETURN(const bool row, lookup.Bind(info.id.value).Step());
+      const bool is_found = row && AsChars(lookup.Blob(0)) == key_lookup;
+      lookup.Reset();
+      if (!is_found) return DataLoss(name + ": the index of keys does not lead to it");
+    }
     if (info.num_passages < 0 || version.first_passage < next_passage ||
         info.num_passages > state.next_passage - version.first_passage) {
       return DataLoss(name + ": its passages overlap those of another version");
@@ -183,6 +195,16 @@ Status VerifyVersions(Catalog& catalog, const CatalogState& state, const BankId&
   if (strays.Int(1) != 0) return DataLoss("catalog: deaths of versions that are not there");
   if (strays.Int(2) != 0) return DataLoss("catalog: documents without a version");
   return OkStatus();
+}
+
+// Whether an entry commits to a revision that says this; true without the keys to tell.
+bool IsCommittedTo(const ChainEntry& entry, const BankCipher* cipher, std::string_view author,
+                   std::string_view message, bool is_revert, int64_t parent) {
+  if (cipher != nullptr && !cipher->has_keys()) return true;
+  const RandomNumber salt =
+      cipher == nullptr ? RandomNumber{} : cipher->RevisionSalt(entry.revision);
+  return entry.commitment == (is_revert ? CommitToRevert(salt, author, message, parent)
+                                        : CommitToRevision(salt, author, message));
 }
 
 Status VerifyRevisions(Catalog& catalog, const CatalogState& state, const VerifiedChain& chain) {
@@ -222,12 +244,9 @@ Status VerifyRevisions(Catalog& catalog, const CatalogState& state, const Verifi
     const int64_t parent = rows.Int(1);
     const auto kind = static_cast<RevisionKind>(rows.Int(6));
     const bool is_revert = kind == RevisionKind::kRevert;
-    const RandomNumber salt =
-        catalog.cipher() == nullptr ? RandomNumber{} : catalog.cipher()->RevisionSalt(id);
-    const Digest commitment = is_revert ? CommitToRevert(salt, rows.Text(4), rows.Text(5), parent)
-                                        : CommitToRevision(salt, rows.Text(4), rows.Text(5));
     const ChainEntry& entry = *entries[i];
-    if (entry.commitment != commitment || !SameTime(entry.unix_ms, rows.Int(3)) ||
+    if (!IsCommittedTo(entry, catalog.cipher(), rows.Text(4), rows.Text(5), is_revert, parent) ||
+        !SameTime(entry.unix_ms, rows.Int(3)) ||
         (kind == RevisionKind::kErase) != with_erasure.contains(id)) {
       return DataLoss(name + ": its row is not the one that " + Describe(entry) + " commits to");
     }

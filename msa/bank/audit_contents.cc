@@ -111,7 +111,8 @@ class ContentVerifier {
     if (core_.cipher == nullptr) return OkStatus();
     const auto image =
         ShardImage::Open(path, row.length, ParseBlocks(row.blocks), core_.cipher.get());
-    // Replaced since this copy of the bank was made; the next writer builds it anew.
+    // Without keys, or replaced since this copy of the bank was made; then the next writer builds
+    // it anew.
     if (image.status().code() == StatusCode::kNotFound) return OkStatus();
     MSA_RETURN_IF_ERROR(image.status());
     return (*image)->ReadAll().status();
@@ -123,12 +124,13 @@ class ContentVerifier {
     MSA_RETURN_IF_ERROR(CheckFileHeader(*file, row.kind, core_.identity.id, row.id));
     RunWalk walk(*file, row.length);
     MSA_RETURN_IF_ERROR(catalog_.ForEachInPack(row.id, [&](const VersionRow& version) -> Status {
-      const DocumentInfo& info = version.info;
       Status status = walk.Next(version.frame.position, version.frame.length);
-      const bool is_doomed = doomed_.contains(info.version.value);
-      if (status.ok() && !is_doomed && version.is_readable) status = CheckFrame(*file, version);
-      return status.WithContext("document " + info.key + " (version " +
-                                std::to_string(info.version.value) + ")");
+      const bool is_doomed = doomed_.contains(version.info.version.value);
+      if (status.ok() && !is_doomed) {
+        status = version.is_readable ? CheckFrame(*file, version)
+                                     : ReadFrameBytes(*file, version.frame).status();
+      }
+      return status.WithContext(Describe(version));
     }));
     return walk.Finish();
   }
@@ -146,7 +148,8 @@ class ContentVerifier {
     return places;
   }
 
-  // In a bank with a cipher: each row is a message of its place.
+  // In a bank with a cipher: each row is a message of its place. Without its key the checksum has
+  // to do.
   Status OpenSealed(const LatentPlace& place, const LatentRows& rows) {
     const LatentLayout& layout = encodings_.at(place.encoding).layout;
     if (!layout.is_sealed || !place.sealer) return OkStatus();

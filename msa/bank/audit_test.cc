@@ -23,10 +23,11 @@ class AuditTest : public testing::Test {
   // latents in a sealed segment and in a tail.
   void SetUp() override {
     path_ = folder_ / "bank";
-    ASSERT_OK(Bank::Create(path_, {}));
+    ASSERT_OK(Bank::Create(path_, {.encrypt = is_encrypted()}));
     auto core = OpenCore(path_, PosixFileSystem());
     ASSERT_OK(core);
-    auto writer = Writer::Start(*core, {.author = "Ana"}, /*seal_bytes=*/900);
+    // Sealed after the second version's latents; messages are longer.
+    auto writer = Writer::Start(*core, {.author = "Ana"}, is_encrypted() ? 1600 : 900);
     ASSERT_OK(writer);
     const auto encoding = (*writer)->OpenEncoding({{}, "feed", "{}", kLayout});
     ASSERT_OK(encoding);
@@ -54,12 +55,14 @@ class AuditTest : public testing::Test {
     ASSERT_EQ(names->size(), 2u) << "a tail and a segment";
   }
 
-  static std::string Text(int i) { return "some words of document number " + std::to_string(i); }
-
-  Result<AuditReport> Audit(std::optional<std::string_view> anchor = std::nullopt) {
+  virtual bool is_encrypted() const { return false; }
+  virtual Result<AuditReport> Audit(std::optional<std::string_view> anchor = std::nullopt) {
     MSA_ASSIGN_OR_RETURN(const auto bank, Bank::Open(path_));
     return bank->Audit(anchor);
   }
+
+  static std::string Text(int i) { return "some words of document number " + std::to_string(i); }
+
   Result<std::string> Certify() {
     MSA_ASSIGN_OR_RETURN(const auto bank, Bank::Open(path_));
     MSA_ASSIGN_OR_RETURN(const auto writer, bank->StartWrite());
@@ -81,6 +84,31 @@ class AuditTest : public testing::Test {
     EXPECT_FALSE(report.status().message().empty());
     std::filesystem::remove_all(path_);
     std::filesystem::rename(folder_ / "kept", path_);
+  }
+
+  // Damages bits of packs, tails, segments and shards, one after another; an audit must name the
+  // file.
+  void ExpectFlippedBitsAreFound() {
+    std::mt19937 random(7);
+    for (const char* folder : {"packs", "segments", "lexical"}) {
+      const auto names = PosixFileSystem().List(path_ + "/" + folder);
+      ASSERT_OK(names);
+      for (const std::string& name : *names) {
+        const std::string file = path_ + "/" + folder + "/" + name;
+        const std::string sound = ReadFile(file).value();
+        for (int i = 0; i < 40; ++i) {
+          std::string damaged = sound;
+          const size_t offset = random() % sound.size();
+          damaged[offset] ^= static_cast<char>(1 << (random() % 8));
+          ASSERT_OK(WriteFileAtomically(PosixFileSystem(), file, damaged));
+          const auto report = Audit();
+          ASSERT_FALSE(report.ok()) << file << " byte " << offset;
+          EXPECT_THAT(report.status().message(), HasSubstr(name));
+        }
+        ASSERT_OK(WriteFileAtomically(PosixFileSystem(), file, sound));
+      }
+    }
+    ASSERT_OK(Audit());
   }
 
   TemporaryFolder folder_;
@@ -153,28 +181,7 @@ TEST_F(AuditTest, EveryChangedRowIsFound) {
   ASSERT_OK(Audit());
 }
 
-TEST_F(AuditTest, EveryFlippedByteOfEveryFileIsFoundOrHarmless) {
-  std::mt19937 random(7);
-  for (const char* folder : {"packs", "segments", "lexical"}) {
-    const auto names = PosixFileSystem().List(path_ + "/" + folder);
-    ASSERT_OK(names);
-    for (const std::string& name : *names) {
-      const std::string file = path_ + "/" + folder + "/" + name;
-      const std::string sound = ReadFile(file).value();
-      for (int i = 0; i < 40; ++i) {
-        std::string damaged = sound;
-        const size_t offset = random() % sound.size();
-        damaged[offset] ^= static_cast<char>(1 << (random() % 8));
-        ASSERT_OK(WriteFileAtomically(PosixFileSystem(), file, damaged));
-        const auto report = Audit();
-        ASSERT_FALSE(report.ok()) << file << " byte " << offset;
-        EXPECT_THAT(report.status().message(), HasSubstr(name));
-      }
-      ASSERT_OK(WriteFileAtomically(PosixFileSystem(), file, sound));
-    }
-  }
-  ASSERT_OK(Audit());
-}
+TEST_F(AuditTest, EveryFlippedByteOfEveryFileIsFoundOrHarmless) { ExpectFlippedBitsAreFound(); }
 
 TEST_F(AuditTest, HeadThatTheChainNeverHadIsFound) {
   const std::string sound = ReadFile(path_ + "/head").value();
@@ -257,6 +264,115 @@ TEST_F(AuditTest, SigningKeyStaysOutsideAndPrivate) {
   ::chmod(path.c_str(), 0600);
   EXPECT_EQ((*writer)->Certify(path).status().code(), StatusCode::kDataLoss);
   EXPECT_EQ((*writer)->Commit("still usable")->value, 4);
+}
+
+// Of an encrypted bank, by somebody who has none of its keys.
+class AuditWithoutKeysTest : public AuditTest {
+ protected:
+  bool is_encrypted() const override { return true; }
+  Result<AuditReport> Audit(std::optional<std::string_view> anchor = std::nullopt) override {
+    const ScopedVariable no_keyrings("MSA_KEYRINGS", folder_ / "none");
+    const ScopedVariable no_master("MSA_MASTER_KEY_FILE", folder_ / "none");
+    return Bank::AuditWithoutKeys(path_, anchor);
+  }
+  Result<AuditReport> AuditWithKeys() { return AuditTest::Audit(); }
+
+ private:
+  const KeysIn keys_{folder_};
+};
+
+TEST_F(AuditWithoutKeysTest, SoundBankPassesAndSaysWhatWasNotChecked) {
+  const auto without = Audit();
+  ASSERT_OK(without);
+  EXPECT_EQ(without->unchecked.size(), 3u);
+  const auto with = AuditWithKeys();
+  ASSERT_OK(with);
+  EXPECT_TRUE(with->unchecked.empty());
+  EXPECT_EQ(without->revisions, with->revisions);
+  EXPECT_EQ(without->chain_entries, with->chain_entries);
+  EXPECT_EQ(without->chain_head, with->chain_head);
+  EXPECT_EQ(without->verified_bytes, with->verified_bytes);
+
+  const ScopedVariable no_keyrings("MSA_KEYRINGS", folder_ / "none");
+  const auto refused = AuditWithKeys();
+  EXPECT_EQ(refused.status().code(), StatusCode::kFailedPrecondition);
+  EXPECT_THAT(refused.status().message(), HasSubstr("--without-keys"));
+}
+
+TEST_F(AuditWithoutKeysTest, ABankInPlainIsCheckedWhole) {
+  const std::string plain = folder_ / "plain";
+  ASSERT_OK(Bank::Create(plain, {}));
+  const auto report = Bank::AuditWithoutKeys(plain);
+  ASSERT_OK(report);
+  EXPECT_TRUE(report->unchecked.empty());
+}
+
+TEST_F(AuditWithoutKeysTest, ChangedRowsThatAreInPlainAreFound) {
+  for (const char* sql : {
+           "UPDATE versions SET birth = 2 WHERE id = 1",
+           "UPDATE versions SET added = 5 WHERE id = 1",
+           "UPDATE versions SET document = 2 WHERE id = 1",
+           "UPDATE versions SET num_passages = 1 WHERE id = 1",
+           "UPDATE versions SET num_tokens = 1 WHERE id = 1",
+           "UPDATE versions SET first_passage = 1 WHERE id = 1",
+           "UPDATE versions SET position = 65 WHERE id = 1",
+           "UPDATE versions SET checksum = 1 WHERE id = 1",
+           "DELETE FROM versions WHERE id = 1",
+           "DELETE FROM versions WHERE id = 7",
+           "DELETE FROM deaths",
+           "DELETE FROM deaths WHERE version = 3",
+           "INSERT INTO deaths VALUES(1, 4)",
+           "UPDATE deaths SET revision = 4 WHERE version = 3",
+           "INSERT INTO labels VALUES(x'00', 99)",
+           "UPDATE documents SET number = zeroblob(16) WHERE id = 1",
+           "UPDATE revisions SET time = 5 WHERE id = 2",
+           "UPDATE revisions SET kind = 3 WHERE id = 2",
+           "UPDATE revisions SET parent = 2 WHERE id = 3",
+           "UPDATE revisions SET documents = 1 WHERE id = 2",
+           "DELETE FROM revisions WHERE id = 2",
+           "DELETE FROM chain WHERE seq = 3",
+           "UPDATE chain SET commitment = zeroblob(32) WHERE seq = 3",
+           "UPDATE state SET revision = 3",
+           "UPDATE state SET erase_epoch = 1",
+           "UPDATE places SET checksum = 1 WHERE version = 3",
+           "DELETE FROM places WHERE version = 1",
+           "DELETE FROM shards",
+           "UPDATE files SET length = length - 1 WHERE kind = 1",
+           "UPDATE files SET checksum = 1 WHERE kind = 3",
+           "UPDATE files SET checksum = 1 WHERE kind = 4",
+       }) {
+    ExpectFound(sql, [&] { Execute(sql); });
+  }
+  ASSERT_OK(Audit());
+}
+
+TEST_F(AuditWithoutKeysTest, EveryFlippedByteOfEveryFileIsFound) { ExpectFlippedBitsAreFound(); }
+
+TEST_F(AuditWithoutKeysTest, AnchorShowsThatTheChainGoesOn) {
+  std::filesystem::copy(path_, folder_ / "older", std::filesystem::copy_options::recursive);
+  const auto certificate = Certify();
+  ASSERT_OK(certificate);
+  ASSERT_OK(Audit(*certificate));
+  std::filesystem::remove_all(path_);
+  std::filesystem::rename(folder_ / "older", path_);
+  ASSERT_OK(Audit());
+  EXPECT_THAT(Audit(*certificate).status().message(), HasSubstr("rolled back"));
+}
+
+TEST_F(AuditWithoutKeysTest, WhatOnlyKeysTellIsLeftToThem) {
+  for (const char* sql : {
+           "UPDATE versions SET title = (SELECT title FROM versions WHERE id = 2) WHERE id = 1",
+           "UPDATE documents SET lookup = x'00' WHERE id = 1",
+           "UPDATE revisions SET author = message WHERE id = 1",
+       }) {
+    SCOPED_TRACE(sql);
+    std::filesystem::copy(path_, folder_ / "kept", std::filesystem::copy_options::recursive);
+    Execute(sql);
+    EXPECT_TRUE(Audit().ok());
+    EXPECT_FALSE(AuditWithKeys().ok());
+    std::filesystem::remove_all(path_);
+    std::filesystem::rename(folder_ / "kept", path_);
+  }
 }
 
 }  // namespace

@@ -138,6 +138,21 @@ std::string_view ChangeName(ChangeKind change) {
 
 namespace {
 
+// OpenCore, whose errors say what to do about damage.
+Result<std::shared_ptr<BankCore>> OpenForUse(const std::string& path, FileSystem& fs, Keys keys) {
+  auto core = OpenCore(path, fs, keys);
+  if (core.status().code() != StatusCode::kDataLoss) return core;
+  return DataLoss(core.status().message() +
+                  "; msa repair drops what is damaged, msa restore brings back a backup");
+}
+
+// `anchor`: the text of a certificate.
+Result<AuditReport> AuditAgainst(BankCore& core, std::optional<std::string_view> anchor) {
+  if (!anchor) return AuditBank(core, nullptr);
+  MSA_ASSIGN_OR_RETURN(const Certificate certificate, Certificate::Parse(*anchor));
+  return AuditBank(core, &certificate);
+}
+
 class BankImpl final : public Bank {
  public:
   explicit BankImpl(std::shared_ptr<BankCore> core) : core_(std::move(core)) {
@@ -187,9 +202,7 @@ class BankImpl final : public Bank {
   }
 
   Result<AuditReport> Audit(std::optional<std::string_view> anchor) override {
-    if (!anchor) return AuditBank(*core_, nullptr);
-    MSA_ASSIGN_OR_RETURN(const Certificate certificate, Certificate::Parse(*anchor));
-    return AuditBank(*core_, &certificate);
+    return AuditAgainst(*core_, anchor);
   }
 
   Result<ErasureProof> VerifyErased(std::string_view certificate,
@@ -284,21 +297,25 @@ Result<std::unique_ptr<Bank>> Bank::Create(const std::string& path, const BankOp
 }
 
 Result<std::unique_ptr<Bank>> Bank::Open(const std::string& path, FileSystem& fs) {
-  auto core = OpenCore(path, fs);
-  if (core.status().code() == StatusCode::kDataLoss) {
-    return DataLoss(core.status().message() +
-                    "; msa repair drops what is damaged, msa restore brings back a backup");
-  }
-  MSA_RETURN_IF_ERROR(core.status());
-  return std::unique_ptr<Bank>(std::make_unique<BankImpl>(*std::move(core)));
+  MSA_ASSIGN_OR_RETURN(auto core, OpenForUse(path, fs, Keys::kNeeded));
+  return std::unique_ptr<Bank>(std::make_unique<BankImpl>(std::move(core)));
 }
 
-Result<std::shared_ptr<BankCore>> OpenUnverified(const std::string& path, FileSystem& fs) {
+Result<AuditReport> Bank::AuditWithoutKeys(const std::string& path,
+                                           std::optional<std::string_view> anchor, FileSystem& fs) {
+  MSA_ASSIGN_OR_RETURN(const auto core, OpenForUse(path, fs, Keys::kNone));
+  return AuditAgainst(*core, anchor);
+}
+
+Result<std::shared_ptr<BankCore>> OpenUnverified(const std::string& path, FileSystem& fs,
+                                                 Keys keys) {
   const BankLayout layout{path};
   MSA_ASSIGN_OR_RETURN(const BankIdentity identity, ReadIdentity(fs, layout));
   auto core = std::make_shared<BankCore>(layout, identity, fs);
   core->read_only = ::access(path.c_str(), W_OK) != 0;
-  if (identity.options.encrypt) {
+  if (identity.options.encrypt && keys == Keys::kNone) {
+    core->cipher = BankCipher::WithoutKeys(identity.id);
+  } else if (identity.options.encrypt) {
     MSA_ASSIGN_OR_RETURN(core->cipher, BankCipher::Open(fs, identity.id));
   }
   if (!core->read_only) {
@@ -312,12 +329,12 @@ Result<std::shared_ptr<BankCore>> OpenUnverified(const std::string& path, FileSy
   return core;
 }
 
-Result<std::shared_ptr<BankCore>> OpenCore(const std::string& path, FileSystem& fs) {
+Result<std::shared_ptr<BankCore>> OpenCore(const std::string& path, FileSystem& fs, Keys keys) {
   const BankLayout layout{path};
   MSA_ASSIGN_OR_RETURN(const BankIdentity identity, ReadIdentity(fs, layout));
   // Before the catalog: its commits come first, so it is never behind a head read earlier.
   MSA_ASSIGN_OR_RETURN(const Head head, ReadHeadFile(fs, layout, identity.id));
-  MSA_ASSIGN_OR_RETURN(auto core, OpenUnverified(path, fs));
+  MSA_ASSIGN_OR_RETURN(auto core, OpenUnverified(path, fs, keys));
   MSA_ASSIGN_OR_RETURN(const CatalogState state, core->catalog->ReadState());
   MSA_RETURN_IF_ERROR(CheckAgainstHead(path, state.head, head));
   MSA_RETURN_IF_ERROR(VerifyFiles(*core));

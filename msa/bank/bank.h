@@ -161,6 +161,8 @@ struct AuditReport {
   std::string chain_head;  // hex
   int64_t erase_epoch = 0;
   int64_t verified_bytes = 0;  // of packs, segments and lexical shards
+  // What could not be checked without the keys of an encrypted bank; empty: everything was.
+  std::vector<std::string> unchecked;
 };
 
 struct EncodingStats {
@@ -389,6 +391,12 @@ class Bank {
   // folder that cannot be written opens for reading only.
   static Result<std::unique_ptr<Bank>> Open(const std::string& path,
                                             FileSystem& fs = PosixFileSystem());
+  // Audit of an encrypted bank that needs none of its keys, for those who keep it and must not read
+  // it: the chain, `head`, the rows and columns that are in plain, and the checksum of every block
+  // and frame. Of a bank in plain: all that Audit does. Errors as Open and Audit.
+  static Result<AuditReport> AuditWithoutKeys(const std::string& path,
+                                              std::optional<std::string_view> anchor = std::nullopt,
+                                              FileSystem& fs = PosixFileSystem());
   virtual ~Bank() = default;
 
   virtual const std::string& path() const = 0;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "msa/bank/bytes.h"
+#include "msa/base/check.h"
 #include "msa/base/hash.h"
 
 namespace msa {
@@ -15,7 +16,10 @@ constexpr uint64_t kRevisions = 2;
 }  // namespace
 
 BankCipher::BankCipher(const BankId& bank, std::unique_ptr<Keyring> keyring)
-    : bank_(bank), keyring_(std::move(keyring)), revisions_(keyring_->root().Derive(kRevisions)) {
+    : bank_(bank),
+      keyring_(std::move(keyring)),
+      revisions_(has_keys() ? std::optional(keyring_->root().Derive(kRevisions)) : std::nullopt) {
+  if (!has_keys()) return;
   const SecretKey lookups = keyring_->root().Derive(kLookups);
   std::ranges::copy(lookups.bytes().first(lookup_secret_.size()), lookup_secret_.begin());
 }
@@ -34,14 +38,32 @@ Status BankCipher::Create(FileSystem& fs, const BankLayout& layout, const BankId
 }
 
 Result<std::unique_ptr<BankCipher>> BankCipher::Open(FileSystem& fs, const BankId& bank) {
-  MSA_ASSIGN_OR_RETURN(const SecretKey master, LoadMasterKey());
-  MSA_ASSIGN_OR_RETURN(auto keyring, Keyring::Open(fs, KeyringPath(bank), bank, master));
-  return std::unique_ptr<BankCipher>(new BankCipher(bank, std::move(keyring)));
+  const auto open = [&]() -> Result<std::unique_ptr<Keyring>> {
+    MSA_ASSIGN_OR_RETURN(const SecretKey master, LoadMasterKey());
+    return Keyring::Open(fs, KeyringPath(bank), bank, master);
+  };
+  auto keyring = open();
+  if (keyring.status().code() == StatusCode::kFailedPrecondition) {
+    return FailedPrecondition(keyring.status().message() +
+                              "; msa audit --without-keys checks what shows without keys");
+  }
+  MSA_RETURN_IF_ERROR(keyring.status());
+  return std::unique_ptr<BankCipher>(new BankCipher(bank, *std::move(keyring)));
+}
+
+std::unique_ptr<BankCipher> BankCipher::WithoutKeys(const BankId& bank) {
+  return std::unique_ptr<BankCipher>(new BankCipher(bank, nullptr));
+}
+
+Keyring& BankCipher::keyring() {
+  MSA_CHECK(has_keys());
+  return *keyring_;
 }
 
 RandomNumber BankCipher::RevisionSalt(int64_t revision) const {
+  MSA_CHECK(has_keys());
   ByteWriter writer;
-  writer.PutBytes(revisions_.bytes());
+  writer.PutBytes(revisions_->bytes());
   writer.Put<int64_t>(revision);
   const Digest digest = Blake2b(writer.bytes());
   RandomNumber salt;
@@ -51,6 +73,7 @@ RandomNumber BankCipher::RevisionSalt(int64_t revision) const {
 
 Result<std::optional<Sealer>> BankCipher::OfDocument(const RandomNumber& document,
                                                      int64_t version) {
+  if (!has_keys()) return std::optional<Sealer>();
   const std::lock_guard lock(mutex_);
   if (!last_ || last_->first != document) {
     MSA_ASSIGN_OR_RETURN(const auto key, keyring_->Find(Keyring::Kind::kDocument, document));
@@ -65,17 +88,20 @@ Result<std::optional<Sealer>> BankCipher::OfDocument(const RandomNumber& documen
   return std::optional<Sealer>(Sealer(last_->second, bank_, document, version));
 }
 
-Sealer BankCipher::OfRevision(int64_t revision) const {
-  return {revisions_, bank_, RandomNumber{}, revision};
+std::optional<Sealer> BankCipher::OfRevision(int64_t revision) const {
+  if (!has_keys()) return std::nullopt;
+  return Sealer(*revisions_, bank_, RandomNumber{}, revision);
 }
 
 Result<Sealer> BankCipher::OfShard(const RandomNumber& shard) {
+  if (!has_keys()) return NotFound("there are no keys of lexical shards");
   MSA_ASSIGN_OR_RETURN(const auto key, keyring_->Find(Keyring::Kind::kShard, shard));
   if (!key) return NotFound(keyring_->path() + " has no key of this lexical shard");
   return Sealer(*key, bank_, shard);
 }
 
 void BankCipher::Forget() {
+  if (!has_keys()) return;
   keyring_->Forget();
   const std::lock_guard lock(mutex_);
   last_.reset();

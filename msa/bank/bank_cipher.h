@@ -38,18 +38,24 @@ class BankCipher {
   static Status Create(FileSystem& fs, const BankLayout& layout, const BankId& bank);
   // Errors as LoadMasterKey and Keyring::Open.
   static Result<std::unique_ptr<BankCipher>> Open(FileSystem& fs, const BankId& bank);
+  // Of a bank that is looked at without its keyring: of no document, revision or shard is there a
+  // key, as if all were destroyed.
+  static std::unique_ptr<BankCipher> WithoutKeys(const BankId& bank);
 
-  Keyring& keyring() { return *keyring_; }
-
-  // What lookups of keys and labels are hashed with.
+  bool has_keys() const { return keyring_ != nullptr; }
+  // REQUIRES: has_keys().
+  Keyring& keyring();
+  // What lookups of keys and labels are hashed with; zeros without keys.
   const BankId& lookup_secret() const { return lookup_secret_; }
   // Of what a revision commits to: with it nobody can test a guess of an author or a message.
+  // REQUIRES: has_keys().
   RandomNumber RevisionSalt(int64_t revision) const;
 
   // Of a version of a document; version 0: of the document itself. nullopt: its key was destroyed.
   // kDataLoss: the keyring never had it.
   Result<std::optional<Sealer>> OfDocument(const RandomNumber& document, int64_t version);
-  Sealer OfRevision(int64_t revision) const;
+  // nullopt: there are no keys.
+  std::optional<Sealer> OfRevision(int64_t revision) const;
   // kNotFound: there is no key, as when the shard was replaced meanwhile.
   Result<Sealer> OfShard(const RandomNumber& shard);
 
@@ -60,8 +66,8 @@ class BankCipher {
   BankCipher(const BankId& bank, std::unique_ptr<Keyring> keyring);
 
   const BankId bank_;
-  const std::unique_ptr<Keyring> keyring_;
-  const SecretKey revisions_;
+  const std::unique_ptr<Keyring> keyring_;    // null: without keys
+  const std::optional<SecretKey> revisions_;  // there if the keyring is
   BankId lookup_secret_{};
 
   std::mutex mutex_;  // guards last_

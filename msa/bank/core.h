@@ -192,8 +192,14 @@ Result<Catalog> OpenCatalogForReading(FileSystem& fs, const BankLayout& layout, 
                                       BankCipher* cipher = nullptr);
 // An open bank of which only bank.json and the catalog are there and what they should be, as far as
 // that shows without reading on.
-Result<std::shared_ptr<BankCore>> OpenUnverified(const std::string& path, FileSystem& fs);
+enum class Keys {
+  kNeeded,
+  kNone  // an encrypted bank's cipher has no keys: for an audit, and nothing else
+};
+Result<std::shared_ptr<BankCore>> OpenUnverified(const std::string& path, FileSystem& fs,
+                                                 Keys keys = Keys::kNeeded);
 // What Bank::Open does.
-Result<std::shared_ptr<BankCore>> OpenCore(const std::string& path, FileSystem& fs);
+Result<std::shared_ptr<BankCore>> OpenCore(const std::string& path, FileSystem& fs,
+                                           Keys keys = Keys::kNeeded);
 
 }  // namespace msa

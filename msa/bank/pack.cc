@@ -128,8 +128,7 @@ Result<DocumentContent> DecodeFrame(std::span<const std::byte> frame, PassageId 
   return content;
 }
 
-Result<DocumentContent> ReadFrame(const File& file, const FramePlace& place,
-                                  PassageId first_passage) {
+Result<std::vector<std::byte>> ReadFrameBytes(const File& file, const FramePlace& place) {
   MSA_ASSIGN_OR_RETURN(const int64_t size, file.Size());
   if (place.position < kFileHeaderBytes || place.length < 0 || place.length > size ||
       place.position > size - place.length) {
@@ -145,6 +144,12 @@ Result<DocumentContent> ReadFrame(const File& file, const FramePlace& place,
                     std::to_string(place.length) + ": checksum " + std::to_string(checksum) +
                     ", expected " + std::to_string(place.checksum));
   }
+  return frame;
+}
+
+Result<DocumentContent> ReadFrame(const File& file, const FramePlace& place,
+                                  PassageId first_passage) {
+  MSA_ASSIGN_OR_RETURN(std::vector<std::byte> frame, ReadFrameBytes(file, place));
   if (place.sealer) {
     MSA_ASSIGN_OR_RETURN(frame, place.sealer->Open(CipherRole::kFrame, 0, 0, frame));
   }

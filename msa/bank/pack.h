@@ -52,6 +52,9 @@ class FrameEncoder {
 Result<DocumentContent> DecodeFrame(std::span<const std::byte> frame, PassageId first_passage,
                                     int64_t max_content_bytes = int64_t{1} << 36);
 
+// The bytes of one frame as they lie in the pack, their checksum verified; a message where the bank
+// has a cipher.
+Result<std::vector<std::byte>> ReadFrameBytes(const File& file, const FramePlace& place);
 // Reads and verifies one frame.
 Result<DocumentContent> ReadFrame(const File& file, const FramePlace& place,
                                   PassageId first_passage);

@@ -132,7 +132,9 @@ Json ToJson(const AuditReport& report) {
   return {{"revisions", report.revisions},
           {"chain", {{"length", report.chain_entries}, {"head", report.chain_head}}},
           {"erase_epoch", report.erase_epoch},
-          {"verified_bytes", report.verified_bytes}};
+          {"verified_bytes", report.verified_bytes},
+          {"partial", !report.unchecked.empty()},
+          {"unchecked", report.unchecked}};
 }
 
 Json ToJson(const ErasureProof& proof) {
