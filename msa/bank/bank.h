@@ -198,11 +198,10 @@ class Snapshot {
   virtual Result<DocumentInfo> GetDocument(VersionId version) const = 0;
   // kFailedPrecondition if its text is not kept.
   virtual Result<DocumentContent> ReadContent(VersionId version) const = 0;
-  // The version that holds a passage and its index in it.
+  // The version that holds a passage and its index in it, which is that in the version's content.
   struct PassageAddress {
     VersionId version;
     int64_t index;
-    PassageInfo info;
   };
   virtual Result<PassageAddress> FindPassage(PassageId passage) const = 0;
 

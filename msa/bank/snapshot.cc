@@ -240,21 +240,18 @@ Result<DocumentInfo> BankSnapshot::GetDocument(VersionId version) const {
 
 Result<DocumentContent> BankSnapshot::ReadContent(VersionId version) const {
   return UnlessErased<DocumentContent>([&]() -> Result<DocumentContent> {
-    MSA_ASSIGN_OR_RETURN(const Kept kept, ReadKept(version));
-    return *kept.content;
+    MSA_ASSIGN_OR_RETURN(const auto content, ReadKept(version));
+    return *content;
   });
 }
 
-Result<BankSnapshot::Kept> BankSnapshot::ReadKept(VersionId version) const {
+Result<std::shared_ptr<const DocumentContent>> BankSnapshot::ReadKept(VersionId version) const {
   // A compaction may move the frame and remove its pack between the row and the pack; the row is
   // then read again.
   for (int attempt = 1;; ++attempt) {
-    MSA_ASSIGN_OR_RETURN(VersionRow row, VisibleVersion(version));
+    MSA_ASSIGN_OR_RETURN(const VersionRow row, VisibleVersion(version));
     auto content = core_->ReadContent(row);
-    if (content.ok()) return Kept{std::move(row), *std::move(content)};
-    if (content.status().code() != StatusCode::kNotFound || attempt == kAttempts) {
-      return content.status();
-    }
+    if (content.status().code() != StatusCode::kNotFound || attempt == kAttempts) return content;
   }
 }
 
@@ -269,10 +266,7 @@ Result<Snapshot::PassageAddress> BankSnapshot::LocatePassage(PassageId passage) 
     return NotFound("revision " + std::to_string(revision().value) + " has no passage " +
                     std::to_string(passage.value));
   }
-  MSA_ASSIGN_OR_RETURN(const Kept kept, ReadKept(VersionId{version->version}));
-  const int64_t index = passage.value - kept.row.first_passage;
-  return PassageAddress{kept.row.info.version, index,
-                        kept.content->passages[static_cast<size_t>(index)]};
+  return PassageAddress{VersionId{version->version}, passage.value - version->first_passage};
 }
 
 Result<std::vector<std::shared_ptr<LexicalShard>>> BankSnapshot::OpenShards() const {

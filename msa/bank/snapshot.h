@@ -80,12 +80,8 @@ class BankSnapshot final : public Snapshot {
   // Reads the catalog: one pass over its versions, or over those with the filter's labels.
   Result<std::shared_ptr<const Visible>> Matching(const LabelFilter& filter) const;
   Result<VersionRow> VisibleVersion(VersionId version) const;
-  // A visible version and its content.
-  struct Kept {
-    VersionRow row;
-    std::shared_ptr<const DocumentContent> content;
-  };
-  Result<Kept> ReadKept(VersionId version) const;
+  // The content of a visible version.
+  Result<std::shared_ptr<const DocumentContent>> ReadKept(VersionId version) const;
   Result<std::vector<std::shared_ptr<LexicalShard>>> OpenShards() const;
   // REQUIRES: the catalog's mutex is held.
   Result<EncodingInfo> RequireEncoding(EncodingId encoding) const;

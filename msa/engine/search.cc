@@ -48,7 +48,7 @@ class ResultReader {
       it = versions_.emplace(address.version, std::move(version)).first;
     }
     const Version& version = it->second;
-    const PassageInfo& info = address.info;
+    const PassageInfo& info = version.content.passages[static_cast<size_t>(address.index)];
     return Retrieved{
         .passage = passage,
         .version = address.version,
