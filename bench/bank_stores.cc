@@ -10,8 +10,8 @@ namespace {
 
 class BankStore final : public Store {
  public:
-  explicit BankStore(const std::string& folder) : Store(folder) {
-    Require(Bank::Create(folder, {}).status());
+  BankStore(const std::string& folder, bool encrypt) : Store(folder) {
+    Require(Bank::Create(folder, {.encrypt = encrypt}).status());
   }
 
   void Open() override { bank_ = Require(Bank::Open(folder())); }
@@ -226,8 +226,8 @@ int64_t Store::DiskBytes() const {
   return bytes;
 }
 
-std::unique_ptr<Store> MakeBankStore(const std::string& folder) {
-  return std::make_unique<BankStore>(folder);
+std::unique_ptr<Store> MakeBankStore(const std::string& folder, bool encrypt) {
+  return std::make_unique<BankStore>(folder, encrypt);
 }
 
 std::unique_ptr<Store> MakeSqliteStore(const std::string& folder) {

@@ -43,8 +43,9 @@ class Store {
   const std::string folder_;
 };
 
-// Both make `folder`, and are closed at first.
-std::unique_ptr<Store> MakeBankStore(const std::string& folder);
+// Both make `folder`, and are closed at first. `encrypt`: keys lie where MSA_KEYRINGS and
+// MSA_MASTER_KEY_FILE say.
+std::unique_ptr<Store> MakeBankStore(const std::string& folder, bool encrypt);
 // One table of documents, with an FTS5 index of titles and texts over it and a table of the
 // versions that were replaced; WAL, synchronous=FULL.
 std::unique_ptr<Store> MakeSqliteStore(const std::string& folder);
