@@ -213,9 +213,17 @@ class Snapshot {
   // All visible routing keys of an encoding, loaded once and shared. The runs live as long as the
   // snapshot.
   virtual Result<std::span<const KeyRun>> RoutingKeys(EncodingId encoding) const = 0;
-  // The latents of one passage: kv rows (and scales), checked against their checksums. kNotFound if
-  // not encoded.
-  virtual Result<LatentBlock> ReadLatents(EncodingId encoding, PassageId passage) const = 0;
+  // The latents of a passage and of those after it in its version, `count` at most, as many as lie
+  // together; checked against their checksums. kNotFound if it is not encoded.
+  virtual Result<LatentBlock> ReadLatentRun(EncodingId encoding, PassageId passage,
+                                            int64_t count) const = 0;
+  // Of one passage.
+  Result<LatentBlock> ReadLatents(EncodingId encoding, PassageId passage) const {
+    return ReadLatentRun(encoding, passage, 1);
+  }
+  // How many latents each passage of a version has; -1: it is not encoded.
+  virtual Result<std::vector<int64_t>> CountLatents(EncodingId encoding,
+                                                    VersionId version) const = 0;
   // Runs of passages that have no latents of this encoding yet, ascending; a version may have
   // several, and none if its text is not kept. num_tokens is an estimate where part of a version is
   // encoded.

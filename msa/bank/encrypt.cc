@@ -34,21 +34,6 @@ NewDocument ToNewDocument(const DocumentInfo& info, DocumentContent content) {
   return document;
 }
 
-template <class T>
-void Append(const std::vector<T>& from, std::vector<T>* to) {
-  to->insert(to->end(), from.begin(), from.end());
-}
-
-// Puts the rows of the next passage behind those of `block`.
-void AppendBlock(const LatentBlock& next, LatentBlock* block) {
-  block->chunk_tokens = next.chunk_tokens;
-  Append(next.chunks, &block->chunks);
-  Append(next.keys, &block->keys);
-  Append(next.key_scales, &block->key_scales);
-  Append(next.latents, &block->latents);
-  Append(next.latent_scales, &block->latent_scales);
-}
-
 class Encryption {
  public:
   Encryption(Bank& plain, const EncryptOptions& options) : plain_(plain), options_(options) {}
@@ -121,34 +106,22 @@ class Encryption {
                       Progress* progress) {
     MSA_RETURN_IF_ERROR(CheckCancelled());
     MSA_ASSIGN_OR_RETURN(const DocumentContent content, from_->ReadContent(sources_.at(info.key)));
-    LatentBlock block;
-    int64_t first = 0;
-    const auto flush = [&](int64_t next) -> Status {
-      const auto count = static_cast<int64_t>(block.chunks.size());
-      if (count > 0) {
-        MSA_RETURN_IF_ERROR(writer_->AddLatents(to, info.version, first, block));
-        pending_bytes_ += static_cast<int64_t>(block.keys.size() + block.latents.size());
-        report_.passages_with_latents += count;
-        progress->Add(count);
-      }
-      block = {};
-      first = next;
-      return OkStatus();
-    };
     const auto num_passages = static_cast<int64_t>(content.passages.size());
-    for (int64_t i = 0; i < num_passages; ++i) {
-      const auto next = from_->ReadLatents(from, content.passages[static_cast<size_t>(i)].id);
-      if (next.status().code() == StatusCode::kNotFound) {
-        MSA_RETURN_IF_ERROR(flush(i + 1));
+    for (int64_t i = 0; i < num_passages;) {
+      const PassageId passage = content.passages[static_cast<size_t>(i)].id;
+      const auto block = from_->ReadLatentRun(from, passage, num_passages - i);
+      if (block.status().code() == StatusCode::kNotFound) {
+        ++i;
         continue;
       }
-      MSA_RETURN_IF_ERROR(next.status());
-      if (!block.chunks.empty() && block.chunk_tokens != next->chunk_tokens) {
-        MSA_RETURN_IF_ERROR(flush(i));
-      }
-      AppendBlock(*next, &block);
+      MSA_RETURN_IF_ERROR(block.status());
+      MSA_RETURN_IF_ERROR(writer_->AddLatents(to, info.version, i, *block));
+      const auto count = static_cast<int64_t>(block->chunks.size());
+      pending_bytes_ += static_cast<int64_t>(block->keys.size() + block->latents.size());
+      report_.passages_with_latents += count;
+      progress->Add(count);
+      i += count;
     }
-    MSA_RETURN_IF_ERROR(flush(num_passages));
     if (pending_bytes_ < kCommitBytes) return OkStatus();
     pending_bytes_ = 0;
     return writer_->CommitLatents();

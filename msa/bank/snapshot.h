@@ -41,7 +41,9 @@ class BankSnapshot final : public Snapshot {
   Result<std::vector<LexicalHit>> SearchLexical(std::string_view query, int64_t k,
                                                 const LabelFilter& filter) const override;
   Result<std::span<const KeyRun>> RoutingKeys(EncodingId encoding) const override;
-  Result<LatentBlock> ReadLatents(EncodingId encoding, PassageId passage) const override;
+  Result<LatentBlock> ReadLatentRun(EncodingId encoding, PassageId passage,
+                                    int64_t count) const override;
+  Result<std::vector<int64_t>> CountLatents(EncodingId encoding, VersionId version) const override;
   Result<std::vector<Unencoded>> FindUnencoded(EncodingId encoding) const override;
   Result<std::shared_ptr<const VisiblePassages>> MatchingPassages(
       const LabelFilter& filter) const override;
@@ -74,7 +76,7 @@ class BankSnapshot final : public Snapshot {
   }
   Result<PassageAddress> LocatePassage(PassageId passage) const;
   Result<std::span<const KeyRun>> KeepKeys(EncodingId encoding) const;
-  Result<LatentBlock> FindLatents(EncodingId encoding, PassageId passage) const;
+  Result<LatentBlock> FindLatents(EncodingId encoding, PassageId passage, int64_t count) const;
 
   Result<std::shared_ptr<const Visible>> All() const;
   // Reads the catalog: one pass over its versions, or over those with the filter's labels.
@@ -88,8 +90,8 @@ class BankSnapshot final : public Snapshot {
   Result<std::vector<EncodingStats>> CountEncoded(const Visible& all,
                                                   const PassageSet& passages) const;
   Result<LoadedKeys> LoadKeys(EncodingId encoding) const;
-  Result<LatentBlock> ReadPlacedLatents(EncodingId encoding, VersionId version,
-                                        int64_t index) const;
+  Result<LatentBlock> ReadPlacedLatents(EncodingId encoding, VersionId version, int64_t index,
+                                        int64_t count) const;
 
   const std::shared_ptr<BankCore> core_;
   CatalogState state_;    // of the catalog when the snapshot was made

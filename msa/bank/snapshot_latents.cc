@@ -5,6 +5,7 @@
 #include "msa/bank/latent_reader.h"
 #include "msa/bank/migration.h"
 #include "msa/bank/snapshot.h"
+#include "msa/base/check.h"
 
 namespace msa {
 namespace {
@@ -301,7 +302,7 @@ Result<std::span<const KeyRun>> BankSnapshot::KeepKeys(EncodingId encoding) cons
 }
 
 Result<LatentBlock> BankSnapshot::ReadPlacedLatents(EncodingId encoding, VersionId version,
-                                                    int64_t index) const {
+                                                    int64_t index, int64_t count) const {
   EncodingInfo info;
   std::optional<LatentPlace> place;
   std::vector<Catalog::FileRow> files;
@@ -313,15 +314,45 @@ Result<LatentBlock> BankSnapshot::ReadPlacedLatents(EncodingId encoding, Version
     MSA_ASSIGN_OR_RETURN(files, core_->catalog->Files(place->file));
   }
   if (files.empty()) return NotFound("file " + std::to_string(place->file.value));
-  return ReadPassageLatents(*core_, info.layout, *place, files.front(),
-                            index - place->first_passage, 1);
+  const int64_t first = index - place->first_passage;
+  return ReadPassageLatents(*core_, info.layout, *place, files.front(), first,
+                            std::min(count, place->num_passages() - first));
 }
 
-Result<LatentBlock> BankSnapshot::ReadLatents(EncodingId encoding, PassageId passage) const {
-  return UnlessErased<LatentBlock>([&] { return FindLatents(encoding, passage); });
+Result<std::vector<int64_t>> BankSnapshot::CountLatents(EncodingId encoding,
+                                                        VersionId version) const {
+  MSA_ASSIGN_OR_RETURN(const auto visible, All());
+  const VersionSpan* span = visible->Find(version.value);
+  if (span == nullptr) {
+    return NotFound("revision " + std::to_string(revision().value) + " has no document version " +
+                    std::to_string(version.value));
+  }
+  std::vector<LatentPlace> places;
+  {
+    const std::lock_guard lock(core_->catalog_mutex);
+    MSA_RETURN_IF_ERROR(RequireEncoding(encoding).status());
+    MSA_ASSIGN_OR_RETURN(places, ReadPlacesOf(*core_->catalog, encoding, version));
+  }
+  std::vector<int64_t> counts(static_cast<size_t>(span->num_passages), -1);
+  for (const LatentPlace& place : places) {
+    if (place.num_passages() > span->num_passages ||
+        place.first_passage > span->num_passages - place.num_passages()) {
+      return DataLoss("catalog: version " + std::to_string(version.value) +
+                      " has latents of passages that it does not have");
+    }
+    std::ranges::copy(place.chunks, counts.begin() + place.first_passage);
+  }
+  return counts;
 }
 
-Result<LatentBlock> BankSnapshot::FindLatents(EncodingId encoding, PassageId passage) const {
+Result<LatentBlock> BankSnapshot::ReadLatentRun(EncodingId encoding, PassageId passage,
+                                                int64_t count) const {
+  MSA_CHECK(count >= 1);
+  return UnlessErased<LatentBlock>([&] { return FindLatents(encoding, passage, count); });
+}
+
+Result<LatentBlock> BankSnapshot::FindLatents(EncodingId encoding, PassageId passage,
+                                              int64_t count) const {
   MSA_ASSIGN_OR_RETURN(const auto visible, All());
   const VersionSpan* version = visible->FindByPassage(passage);
   if (version == nullptr) {
@@ -330,7 +361,7 @@ Result<LatentBlock> BankSnapshot::FindLatents(EncodingId encoding, PassageId pas
   }
   for (int attempt = 1;; ++attempt) {
     auto latents = ReadPlacedLatents(encoding, VersionId{version->version},
-                                     passage.value - version->first_passage);
+                                     passage.value - version->first_passage, count);
     // As in RoutingKeys; a passage without latents stays without in the next attempt.
     if (latents.ok() || latents.status().code() != StatusCode::kNotFound || attempt == kAttempts) {
       return latents;
