@@ -11,6 +11,7 @@
 #include "msa/bank/bytes.h"
 #include "msa/bank/certificate.h"
 #include "msa/bank/golden_bank.h"
+#include "msa/bank/latents_transfer.h"
 #include "msa/bank/pack.h"
 #include "support.h"
 
@@ -59,6 +60,24 @@ void WriteBankFiles(const Seeds& seeds) {
   const auto writer = (*open)->StartWrite();
   MSA_CHECK((*writer)->Add(GoldenDocuments()[1]).ok() && (*writer)->Commit("back").ok());
   copy("wal", "catalog.sqlite-wal");
+}
+
+// Of both encodings of the golden bank.
+void WriteLatents(const Seeds& seeds) {
+  const fuzz::GoldenBank golden;
+  const TestFolder folder;
+  const auto bank = Bank::Open(golden.path()).value();
+  const auto snapshot = bank->Latest().value();
+  for (const EncodingStats& encoding : snapshot->Encodings().value()) {
+    LatentsExport latents(*snapshot, encoding.info);
+    const auto add = [&](const DocumentInfo& document) {
+      MSA_CHECK(latents.Add(document.version).ok());
+      return true;
+    };
+    MSA_CHECK(snapshot->ForEachDocument({}, add).ok());
+    MSA_CHECK(latents.Write(PosixFileSystem(), folder.File("latents"), {}).ok());
+    seeds.Write("latents", encoding.info.fingerprint, ReadFile(folder.File("latents")).value());
+  }
 }
 
 void WriteTail(const Seeds& seeds) {
@@ -160,6 +179,7 @@ int main(int argc, char** argv) {
   }
   const Seeds seeds(argv[1]);
   WriteBankFiles(seeds);
+  WriteLatents(seeds);
   WriteTail(seeds);
   WriteFrames(seeds);
   WriteSigned(seeds);

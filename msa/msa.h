@@ -8,6 +8,7 @@
 #include "msa/bank/backup.h"
 #include "msa/bank/bank.h"
 #include "msa/bank/encrypt.h"
+#include "msa/bank/latents_transfer.h"
 #include "msa/bank/rekey.h"
 #include "msa/bank/repair.h"
 #include "msa/engine/engine.h"

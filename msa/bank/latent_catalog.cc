@@ -15,9 +15,7 @@ constexpr char kSelectPlace[] =
     " p.file, p.position, p.checksum, f.kind, p.encoding FROM places p JOIN files f ON f.id = "
     "p.file ";
 
-// Keep every product of sizes under 2^63: a passage has at most 2^16 latents, of at most 2^24
-// bytes.
-constexpr int64_t kMaxDimension = 1 << 20;
+// With IsInBounds of a layout these keep every product of sizes under 2^63.
 constexpr int64_t kMaxPassages = 1 << 22;  // of a place
 constexpr int64_t kMaxPosition = int64_t{1} << 62;
 
@@ -33,10 +31,7 @@ Result<EncodingInfo> ReadEncoding(const Catalog& catalog, const Statement& row) 
   layout.head_dim = row.Int(6);
   const auto key_dtype = ParseDType(row.Text(7));
   const auto latent_dtype = ParseDType(row.Text(8));
-  const auto in_bounds = [](int64_t size) { return size >= 0 && size <= kMaxDimension; };
-  if (!key_dtype || !latent_dtype || !in_bounds(layout.key_dim) || !in_bounds(layout.layers) ||
-      !in_bounds(layout.kv_heads) || !in_bounds(layout.head_dim) ||
-      !in_bounds(layout.layers * layout.kv_heads) || !in_bounds(layout.latent_row_elements())) {
+  if (!key_dtype || !latent_dtype || !IsInBounds(layout)) {
     return DataLoss("catalog: encoding " + std::to_string(row.Int(0)) + " has an invalid layout");
   }
   layout.key_dtype = *key_dtype;

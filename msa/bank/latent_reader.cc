@@ -1,6 +1,5 @@
 #include "msa/bank/latent_reader.h"
 
-#include <cstring>
 #include <numeric>
 
 #include "msa/base/check.h"
@@ -8,24 +7,11 @@
 namespace msa {
 namespace {
 
-std::vector<float> Floats(std::span<const std::byte> bytes) {
-  std::vector<float> values(bytes.size() / sizeof(float));
-  if (!values.empty()) std::memcpy(values.data(), bytes.data(), bytes.size());
-  return values;
-}
-
-Result<LatentBlock> CopyRows(const LatentPlace& place, const LatentLayout& layout, int64_t first,
-                             int64_t count, const LatentRows& rows) {
+Result<LatentBlock> OpenOrCopy(const LatentPlace& place, const LatentLayout& layout, int64_t first,
+                               int64_t count, const LatentRows& rows) {
   if (layout.is_sealed) return OpenRows(place, layout, first, count, rows, true);
-  LatentBlock block;
   const auto begin = place.chunks.begin() + first;
-  block.chunks.assign(begin, begin + count);
-  block.chunk_tokens = place.chunk_tokens;
-  block.keys.assign(rows.keys.begin(), rows.keys.end());
-  block.key_scales = Floats(rows.key_scales);
-  block.latents.assign(rows.latents.begin(), rows.latents.end());
-  block.latent_scales = Floats(rows.latent_scales);
-  return block;
+  return CopyRows({begin, begin + count}, place.chunk_tokens, rows);
 }
 
 }  // namespace
@@ -41,7 +27,7 @@ Result<LatentBlock> ReadPassageLatents(BankCore& core, const LatentLayout& layou
     MSA_ASSIGN_OR_RETURN(const auto segment, core.segments.Open(file, layout));
     MSA_ASSIGN_OR_RETURN(const LatentRows rows,
                          segment->ReadRows(place.position + row, num_rows, true));
-    return CopyRows(place, layout, first, count, rows);
+    return OpenOrCopy(place, layout, first, count, rows);
   }
   const LatentRowSizes sizes(layout);
   MSA_ASSIGN_OR_RETURN(const auto tail, core.files.Open(FileKind::kTail, place.file));
@@ -49,7 +35,7 @@ Result<LatentBlock> ReadPassageLatents(BankCore& core, const LatentLayout& layou
   if (!block.ok()) {
     return block.status().WithContext(core.layout.File(FileKind::kTail, place.file));
   }
-  return CopyRows(place, layout, first, count, SliceRows(block->rows(), sizes, row, num_rows));
+  return OpenOrCopy(place, layout, first, count, SliceRows(block->rows(), sizes, row, num_rows));
 }
 
 }  // namespace msa

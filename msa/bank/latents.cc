@@ -19,38 +19,6 @@ constexpr size_t kChecksumDigits = 16;
 
 int64_t Aligned(int64_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 
-struct PartTensor {
-  const char* name;
-  DType dtype;
-  std::vector<int64_t> shape;
-  std::span<const std::byte> LatentRows::* rows;
-  int64_t row_bytes;
-};
-
-// The tensors of a segment in file order; scales only where there are some.
-std::vector<PartTensor> TensorsOf(const LatentLayout& l, int64_t n) {
-  const LatentRowSizes sizes(l);
-  if (l.is_sealed) {
-    return {{"r", DType::kU8, {n, sizes.key}, &LatentRows::keys, sizes.key},
-            {"kv", DType::kU8, {n, sizes.latent}, &LatentRows::latents, sizes.latent}};
-  }
-  std::vector<PartTensor> tensors = {
-      {"r", l.key_dtype, {n, l.key_dim}, &LatentRows::keys, sizes.key},
-      {"r_scale", DType::kF32, {n}, &LatentRows::key_scales, sizes.key_scale},
-      {"kv",
-       l.latent_dtype,
-       {n, l.layers, 2, l.kv_heads, l.head_dim},
-       &LatentRows::latents,
-       sizes.latent},
-      {"kv_scale",
-       DType::kF32,
-       {n, l.layers, 2, l.kv_heads},
-       &LatentRows::latent_scales,
-       sizes.latent_scales}};
-  std::erase_if(tensors, [](const PartTensor& t) { return t.row_bytes == 0; });
-  return tensors;
-}
-
 // What the messages of a row are bound to; a passage has at most 65535 rows.
 int64_t RowBlock(int64_t passage, int64_t row) { return (passage << 16) | row; }
 
@@ -88,7 +56,7 @@ Status ForEachRow(std::span<const int64_t> chunks, int64_t first_passage, F f) {
 std::string SegmentHeader(const LatentLayout& layout, int64_t rows, const SegmentIdentity& identity,
                           std::string_view checksums) {
   std::vector<SafeTensor> tensors;
-  for (const PartTensor& part : TensorsOf(layout, rows)) {
+  for (const LatentTensor& part : LatentTensors(layout, rows)) {
     tensors.push_back({part.name, part.dtype, part.shape, {}});
   }
   return SafetensorsHeader(tensors, {{"format", "msa-segment"},
@@ -154,6 +122,38 @@ Result<std::vector<uint64_t>> ParseChecksums(std::string_view hex, size_t blocks
 
 }  // namespace
 
+std::vector<LatentTensor> LatentTensors(const LatentLayout& l, int64_t n) {
+  const LatentRowSizes sizes(l);
+  if (l.is_sealed) {
+    return {{"r", DType::kU8, {n, sizes.key}, &LatentRows::keys, sizes.key},
+            {"kv", DType::kU8, {n, sizes.latent}, &LatentRows::latents, sizes.latent}};
+  }
+  std::vector<LatentTensor> tensors = {
+      {"r", l.key_dtype, {n, l.key_dim}, &LatentRows::keys, sizes.key},
+      {"r_scale", DType::kF32, {n}, &LatentRows::key_scales, sizes.key_scale},
+      {"kv",
+       l.latent_dtype,
+       {n, l.layers, 2, l.kv_heads, l.head_dim},
+       &LatentRows::latents,
+       sizes.latent},
+      {"kv_scale",
+       DType::kF32,
+       {n, l.layers, 2, l.kv_heads},
+       &LatentRows::latent_scales,
+       sizes.latent_scales}};
+  std::erase_if(tensors, [](const LatentTensor& t) { return t.row_bytes == 0; });
+  return tensors;
+}
+
+bool IsInBounds(const LatentLayout& layout) {
+  // A passage has at most 2^16 latents, of at most 2^24 bytes.
+  constexpr int64_t kMaxDimension = 1 << 20;
+  const auto in_bounds = [](int64_t size) { return size >= 0 && size <= kMaxDimension; };
+  return in_bounds(layout.key_dim) && in_bounds(layout.layers) && in_bounds(layout.kv_heads) &&
+         in_bounds(layout.head_dim) && in_bounds(layout.layers * layout.kv_heads) &&
+         in_bounds(layout.latent_row_elements());
+}
+
 LatentRowSizes::LatentRowSizes(const LatentLayout& layout)
     : key(layout.key_row_bytes()),
       key_scale(layout.key_dtype == DType::kI8 ? int64_t{sizeof(float)} : 0),
@@ -178,6 +178,22 @@ LatentRows SliceRows(const LatentRows& rows, const LatentRowSizes& sizes, int64_
   };
   return {slice(rows.keys, sizes.key), slice(rows.key_scales, sizes.key_scale),
           slice(rows.latents, sizes.latent), slice(rows.latent_scales, sizes.latent_scales)};
+}
+
+LatentBlock CopyRows(std::vector<int64_t> chunks, int64_t chunk_tokens, const LatentRows& rows) {
+  LatentBlock block;
+  block.chunks = std::move(chunks);
+  block.chunk_tokens = chunk_tokens;
+  Append(rows.keys, &block.keys);
+  AppendFloats(rows.key_scales, &block.key_scales);
+  Append(rows.latents, &block.latents);
+  AppendFloats(rows.latent_scales, &block.latent_scales);
+  return block;
+}
+
+LatentRows RowsOf(const LatentBlock& block) {
+  return {block.keys, std::as_bytes(std::span(block.key_scales)), block.latents,
+          std::as_bytes(std::span(block.latent_scales))};
 }
 
 Status CheckLatentBlock(const LatentBlock& block, const LatentLayout& layout) {
@@ -335,7 +351,7 @@ Status Segment::ReadHeader(const LatentLayout& layout, int64_t length, uint64_t 
   num_rows_ = keys->shape[0];
   const std::byte* data_begin = keys->bytes.data();
   size_t data_bytes = 0;
-  for (const PartTensor& part : TensorsOf(layout, num_rows_)) {
+  for (const LatentTensor& part : LatentTensors(layout, num_rows_)) {
     const SafeTensor* tensor = file_->Find(part.name);
     if (tensor == nullptr || tensor->dtype != part.dtype || tensor->shape != part.shape ||
         tensor->bytes.data() != data_begin + data_bytes) {
@@ -398,7 +414,7 @@ Result<SealedSegment> WriteSegment(FileSystem& fs, const std::string& path,
   MSA_ASSIGN_OR_RETURN(auto file, fs.Open(path, OpenMode::kCreate));
   MSA_RETURN_IF_ERROR(file->Truncate(0));
   BlockWriter writer(*file, header_bytes);
-  for (const PartTensor& part : TensorsOf(layout, rows)) {
+  for (const LatentTensor& part : LatentTensors(layout, rows)) {
     for (const LatentPlace& place : places) {
       MSA_ASSIGN_OR_RETURN(const TailBlock block, read_block(place));
       MSA_RETURN_IF_ERROR(writer.Append(block.rows().*part.rows));

@@ -45,6 +45,20 @@ struct LatentRows {
   std::span<const std::byte> latent_scales;
 };
 
+// One part of `n` rows as a tensor of a file.
+struct LatentTensor {
+  const char* name;
+  DType dtype;
+  std::vector<int64_t> shape;
+  std::span<const std::byte> LatentRows::* rows;
+  int64_t row_bytes;
+};
+// `r`, `r_scale`, `kv`, `kv_scale`, in this order; scales only where there are some.
+std::vector<LatentTensor> LatentTensors(const LatentLayout& layout, int64_t n);
+
+// Of sizes from disk: every product of them stays below 2^63.
+bool IsInBounds(const LatentLayout& layout);
+
 // Bytes of each part of one row, as it is stored: a row of a sealed layout has its scales in its
 // two messages, and no parts for them.
 struct LatentRowSizes {
@@ -62,6 +76,11 @@ LatentLayout Unsealed(LatentLayout layout);
 // Rows [first, first + count) of `rows`.
 LatentRows SliceRows(const LatentRows& rows, const LatentRowSizes& sizes, int64_t first,
                      int64_t count);
+
+// A copy of rows that are not sealed, those of passages with so many chunks.
+LatentBlock CopyRows(std::vector<int64_t> chunks, int64_t chunk_tokens, const LatentRows& rows);
+// Borrows from `block`.
+LatentRows RowsOf(const LatentBlock& block);
 
 // kInvalidArgument unless the vectors of `block` have the sizes that its chunks and `layout` ask
 // for.
