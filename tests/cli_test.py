@@ -449,6 +449,12 @@ def test_an_encrypted_bank_keeps_nothing_in_plain(command, files, tmp_path):
     partial = command.json("audit", bank, "--without-keys", *no_keys, status=PARTLY)[0]
     assert partial["partial"] and partial["chain"] == whole["chain"] and len(partial["unchecked"]) == 3
     assert "not checked: " in command("audit", bank, "--without-keys", *no_keys, status=PARTLY).stdout
+
+    text, latents, said = export_with_latents(command, bank, tmp_path / "export", *keys)
+    assert "in plain" in said
+    other = ("--keyrings", tmp_path / "other", "--master-key", master)
+    report = command.json("import", tmp_path / "again", text, "--latents", latents, "--encrypt", *other)[0]
+    assert report["imported_passages"] == report["passages"] > 0 and report["encoded_passages"] == 0
     secrets = [b"heron", b"Corvo", b"lighthouse", b"Bakery", b"Lund", b"row-one", b"zoe-author", b"first-message"]
     folder = b"".join(path.read_bytes() for path in bank.rglob("*") if path.is_file())
     assert [secret for secret in secrets if secret in folder] == []
@@ -761,6 +767,103 @@ def test_export_is_what_add_reads(command, bank, tmp_path):
     pack.write_bytes(content)
     run = command("export", again, status=PARTLY)
     assert [json.loads(line)["id"] for line in run.stdout.splitlines()] == keys[:-1] and keys[-1] in run.stderr
+
+
+def export_with_latents(command, bank, folder, *options):
+    """What `msa export` wrote: the JSON Lines, the file of latents, and what it said."""
+    folder.mkdir()
+    text, latents = folder / "documents.jsonl", folder / "latents.safetensors"
+    run = command("export", bank, "--latents", latents, *options)
+    text.write_text(run.stdout)
+    return text, latents, run.stderr
+
+
+def test_latents_are_exported_and_imported(command, bank, tmp_path):
+    text, latents, said = export_with_latents(command, bank, tmp_path / "first")
+    [info] = command.json("info", bank)
+    assert f"latents of {info['passages']} passages" in said and "0 passages have none" in said
+    tensors = safetensors.numpy.load_file(latents)
+    lines = [json.loads(line) for line in text.read_text().splitlines()]
+    assert len(tensors["passage"]) == info["passages"] and set(tensors["document"]) == set(range(len(lines)))
+    assert len(tensors["r"]) == len(tensors["kv"]) == tensors["chunks"].sum() == info["encodings"][0]["latents"]
+
+    again = tmp_path / "again"
+    run = command("import", again, text, "--latents", latents, "--json")
+    report = json.loads(run.stdout)
+    assert report["added"] == len(lines) and report["imported_passages"] == report["passages"] == info["passages"]
+    assert (report["encoded_passages"], report["unencoded_passages"], report["seconds"]["model"]) == (0, 0, 0)
+    assert f"{info['passages']} passages got their latents" in run.stderr and "0 were encoded" in run.stderr
+    [imported] = command.json("info", again)
+    same = ("fingerprint", "latents", "encoded_passages")
+    for before, after in zip(info["encodings"], imported["encodings"], strict=True):
+        assert [before[name] for name in same] == [after[name] for name in same]
+    # Bit for bit: what the new bank exports is the same file.
+    _, second, _ = export_with_latents(command, again, tmp_path / "second", "--quiet")
+    assert second.read_bytes() == latents.read_bytes()
+    found = [
+        [(hit["document"], hit["score"]) for hit in command.json("search", b, "heron", "--heads", "latent")[0]["results"]]
+        for b in (bank, again)
+    ]
+    assert found[0] == found[1] != []
+    assert command.json("audit", again)[0]["revisions"] == 1
+
+
+def test_an_import_encodes_what_latents_do_not_have(command, bank, tmp_path):
+    text, latents, _ = export_with_latents(command, bank, tmp_path / "export")
+    rows = [json.loads(line) for line in text.read_text().splitlines()][::-1]
+    rows[0]["text"] = "Another wording, of which nobody has latents."
+    text.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    again = tmp_path / "again"
+    [report] = command.json("import", again, text, "--latents", latents, "--no-encode")
+    assert report["unencoded_passages"] == 1 and report["encoded_passages"] == 0
+    assert report["imported_passages"] == report["passages"] - 1
+    [report] = command.json("import", again, text, "--latents", latents)
+    assert (report["unchanged"], report["imported_passages"], report["encoded_passages"]) == (len(rows), 0, 1)
+
+    # What was erased stays out, unless it is readmitted; then it has its latents at once.
+    key = rows[1]["id"]
+    command("erase", again, key)
+    skipped = command("import", again, text, "--latents", latents, "--json")
+    assert json.loads(skipped.stdout)["erased"] == [key] and "--readmit" in skipped.stderr
+    [report] = command.json("import", again, text, "--latents", latents, "--readmit")
+    assert (report["added"], report["imported_passages"], report["encoded_passages"]) == (1, report["passages"], 0)
+
+
+def test_latents_that_do_not_fit_are_refused(command, bank, tiny_model, tmp_path):
+    text, latents, _ = export_with_latents(command, bank, tmp_path / "export")
+    new, other = tmp_path / "new", tmp_path / "other"
+    content = bytearray(latents.read_bytes())
+    content[-5] ^= 4
+    damaged = tmp_path / "damaged.safetensors"
+    damaged.write_bytes(content)
+    for file in (damaged, text):
+        run = command("import", new, text, "--latents", file, status=FAILED)
+        assert str(file) in run.stderr
+    assert "checksum" in command("import", new, text, "--latents", damaged, status=FAILED).stderr
+    damaged.write_bytes(content[: len(content) // 2])
+    assert "--latents" in command("import", new, text, "--latents", damaged, status=FAILED).stderr
+    assert not new.exists()
+
+    shape = ("--adapter", "none", "--chunk-tokens", "16")
+    command("add", other, text, *shape)
+    [before] = command.json("info", other)
+    for target, *options in ((other, "--adapter", "none"), (other,), (new, "--model", tiny_model)):
+        run = command("import", target, text, "--latents", latents, *options, status=FAILED)
+        assert "another model" in run.stderr and "leave --latents out" in run.stderr and "--model" in run.stderr
+    assert command.json("info", other)[0] == before
+    command("import", new, text, "--latents", latents, "--chunk-tokens", 16, status=USAGE)
+    command("import", new, latents, status=USAGE)
+    # Latents of another shape than the default go where a new bank takes it.
+    odd = tmp_path / "odd"
+    text, latents, _ = export_with_latents(command, other, odd)
+    [report] = command.json("import", odd / "bank", text, "--latents", latents, "--model", before["encodings"][0]["config"]["model_path"])
+    assert report["encoded_passages"] == 0 and report["imported_passages"] == before["passages"]
+
+    inside = command("export", bank, "--latents", bank / "inside.safetensors", status=FAILED)
+    assert "lies in the bank" in inside.stderr and inside.stdout == ""
+    command("add", tmp_path / "text", text, "--no-encode")
+    run = command("export", tmp_path / "text", "--latents", latents, status=FAILED)
+    assert "msa encode" in run.stderr
 
 
 def test_migrate_moves_a_bank_to_another_shape(command, files, tiny_model, tmp_path):

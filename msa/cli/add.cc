@@ -1,8 +1,4 @@
-#include <cstdio>
-#include <nlohmann/json.hpp>
-
 #include "msa/cli/common.h"
-#include "msa/engine/json.h"
 
 namespace msa::cli {
 namespace {
@@ -18,16 +14,7 @@ int Run(const Options& options) {
   auto engine = Engine::OpenOrCreate(options.bank, *engine_options);
   if (!engine.ok()) return ReportError(engine.status(), options.json);
   const auto report = (*engine)->Add(options.paths, {.encode = !options.no_encode});
-  if (!report.ok()) return ReportError(report.status(), options.json);
-  if (options.json) {
-    PrintJson(ToJson(*report));
-  } else {
-    PrintAdded(*report);
-  }
-  PrintAddNotes(options, *report);
-  if (report->cancelled) return kInterrupted;
-  if (report->failures.empty()) return kDone;
-  return report->added + report->replaced + report->unchanged > 0 ? kPartly : kFailed;
+  return report.ok() ? ReportAdded(options, *report) : ReportError(report.status(), options.json);
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "msa/base/utf8.h"
+#include "msa/engine/json.h"
 
 namespace msa::cli {
 namespace {
@@ -288,6 +289,18 @@ void PrintAddNotes(const CommonOptions& options, const AddReport& report) {
   if (report.unencoded_passages > 0 && !options.quiet) {
     std::fprintf(stderr, "%s\n", UnencodedNote(options.bank, report.unencoded_passages).c_str());
   }
+}
+
+int ReportAdded(const CommonOptions& options, const AddReport& report) {
+  if (options.json) {
+    PrintJson(ToJson(report));
+  } else {
+    PrintAdded(report);
+  }
+  PrintAddNotes(options, report);
+  if (report.cancelled) return kInterrupted;
+  if (report.failures.empty()) return kDone;
+  return report.added + report.replaced + report.unchanged > 0 ? kPartly : kFailed;
 }
 
 void PrintChanges(const std::vector<DocumentChange>& changes) {

@@ -100,6 +100,8 @@ void PrintAdded(const AddReport& report);
 std::string DescribeEncoded(const EncodeReport& report);
 // What it left out and what it still lacks, on standard error.
 void PrintAddNotes(const CommonOptions& options, const AddReport& report);
+// All that `msa add` says of what it did, and its exit status.
+int ReportAdded(const CommonOptions& options, const AddReport& report);
 // "added     KEY" for each.
 void PrintChanges(const std::vector<DocumentChange>& changes);
 // "note: 12 passages have no latents yet; run: msa encode BANK", or nothing. Of a revision of the
@@ -133,6 +135,7 @@ void DeclareChat(CLI::App& app, int* exit_status);
 void DeclareList(CLI::App& app, int* exit_status);
 void DeclareShow(CLI::App& app, int* exit_status);
 void DeclareExport(CLI::App& app, int* exit_status);
+void DeclareImport(CLI::App& app, int* exit_status);
 void DeclareInfo(CLI::App& app, int* exit_status);
 void DeclareTrain(CLI::App& app, int* exit_status);
 void DeclareTrainRun(CLI::App& train, int* exit_status);  // `msa train run`

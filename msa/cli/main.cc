@@ -39,6 +39,7 @@ int main(int argc, char** argv) {
   DeclareList(app, &exit_status);
   DeclareShow(app, &exit_status);
   DeclareExport(app, &exit_status);
+  DeclareImport(app, &exit_status);
   DeclareInfo(app, &exit_status);
   DeclareTrain(app, &exit_status);
   DeclareEval(app, &exit_status);

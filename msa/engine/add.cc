@@ -2,6 +2,7 @@
 
 #include <memory>
 
+#include "msa/bank/latents_transfer.h"
 #include "msa/base/clock.h"
 #include "msa/engine/engine.h"
 #include "msa/text/passages.h"
@@ -100,7 +101,16 @@ Status Engine::FinishAdd(BankWriter& writer, bool encode, AddReport* report) {
   report->cancelled = cancelled();
   MSA_ASSIGN_OR_RETURN(const auto added, bank_->Latest());
   MSA_ASSIGN_OR_RETURN(const int64_t missing, CountUnencoded(*added));
-  if (encode && missing > 0 && !report->cancelled) {
+  if (missing > 0 && options_.latents != nullptr && !report->cancelled) {
+    MSA_ASSIGN_OR_RETURN(const EncodingId encoding, OpenEncoding(writer));
+    MSA_ASSIGN_OR_RETURN(const MemoryModel* model, Model());
+    MSA_ASSIGN_OR_RETURN(
+        report->imported_passages,
+        ImportLatents(*options_.latents, *added, writer, encoding, model->memory().chunk_tokens,
+                      {options_.progress, options_.cancelled}));
+    report->cancelled = cancelled();
+  }
+  if (encode && missing > report->imported_passages && !report->cancelled) {
     MSA_ASSIGN_OR_RETURN(const EncodingId encoding, OpenEncoding(writer));
     MSA_ASSIGN_OR_RETURN(const EncodeReport encoded, EncodeMissing(writer, encoding));
     report->encoded_passages = encoded.passages;
@@ -120,6 +130,13 @@ Result<AddReport> Engine::Add(const std::vector<std::string>& paths, const AddOp
   MSA_ASSIGN_OR_RETURN(auto writer, StartWrite());
   // First of all: a bank of another model is refused, whatever there is to add.
   MSA_RETURN_IF_ERROR(OpenEncoding(*writer).status());
+  if (options_.latents != nullptr) {
+    MSA_ASSIGN_OR_RETURN(const EncodingInfo encoding, DescribeEncoding());
+    if (encoding.layout != options_.latents->encoding().layout) {
+      return DataLoss(options_.latents->path() +
+                      ": shapes or types of latents that their encoding does not have");
+    }
+  }
   AddReport report;
   const auto start = Clock::now();
   const std::string message = Message("add");

@@ -25,6 +25,8 @@
 
 namespace msa {
 
+class LatentsFile;
+
 struct EngineOptions {
   std::string model_path;  // GGUF file or Hugging Face folder; empty: DefaultModelPath()
   // "none": no adapter; empty: the one that comes with the model (DefaultAdapterPath), but none for
@@ -36,6 +38,9 @@ struct EngineOptions {
   std::string author;    // of revisions; empty: the name of the user who runs the program
   std::string message;   // of revisions; empty: what was done, in a word
   bool readmit = false;  // documents that were erased may be added again
+  // Exported latents: Add takes those of passages with the same tokens, and encodes the others. A
+  // bank without an encoding gets the one that they are of. Null: none.
+  std::shared_ptr<const LatentsFile> latents;
   bool encrypt = false;  // a bank that is made is encrypted (BankOptions::encrypt)
   ProgressMode progress = ProgressMode::kAuto;
   const std::atomic<bool>* cancelled = nullptr;  // polled; set by Ctrl-C
@@ -57,7 +62,8 @@ struct AddReport {
   int64_t tokens = 0;
   std::vector<LoadFailure> failures;
   RevisionId revision;
-  int64_t reused_passages = 0;  // that kept the latents of the version before
+  int64_t reused_passages = 0;    // that kept the latents of the version before
+  int64_t imported_passages = 0;  // that got latents of EngineOptions::latents
   int64_t encoded_passages = 0;
   int64_t unencoded_passages = 0;  // left for `msa encode`
   bool cancelled = false;
@@ -262,6 +268,8 @@ class Engine {
   Result<EncodingInfo> DescribeEncoding();
   // The model of the options, whatever the bank's latents were made with; P 0: the adapter's.
   Result<MemoryModel*> LoadByOptions(int64_t chunk_tokens);
+  // The model that the latents of the options were made with, for a bank that has none yet.
+  Result<MemoryModel*> LoadByLatents();
   Status Load(const std::vector<EncodingStats>& encodings, const MemoryConfig& memory);
   // The model's tokens of the bank's first passage are those that the bank keeps.
   Status CheckVocabulary(const Snapshot& snapshot);

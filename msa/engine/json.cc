@@ -64,6 +64,7 @@ Json ToJson(const AddReport& report) {
                {"passages", report.passages},
                {"tokens", report.tokens},
                {"reused_passages", report.reused_passages},
+               {"imported_passages", report.imported_passages},
                {"encoded_passages", report.encoded_passages},
                {"unencoded_passages", report.unencoded_passages},
                {"cancelled", report.cancelled},
