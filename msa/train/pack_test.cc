@@ -377,7 +377,7 @@ TEST_F(CorruptPackTest, EveryTensorIsChecked) {
   ExpectLoss<int64_t>("question_begin", 1, 0);
   ExpectLoss<int64_t>("answer_begin", 1, 2);
   ExpectLoss<int32_t>("question_source", 0, -1);
-  ExpectLoss<uint8_t>("question_kind", 0, 5);
+  ExpectLoss<uint8_t>("question_kind", 0, kNumQuestionKinds);
   ExpectLoss<int32_t>("question_span", 0, 1);
   ExpectLoss<int32_t>("question_span", 3, 4);
   ExpectLoss<int32_t>("question_span", 2, 2);
