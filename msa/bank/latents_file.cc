@@ -57,11 +57,10 @@ std::string EncodingChecksum(const EncodingInfo& encoding) {
 }
 
 uint64_t PassageChecksum(const ExportedPassage& passage, const LatentRows& rows) {
+  const std::array fields = {passage.document, passage.passage, passage.chunks,
+                             passage.chunk_tokens};
   ByteWriter bytes;
-  for (const int64_t field :
-       {passage.document, passage.passage, passage.chunks, passage.chunk_tokens}) {
-    bytes.Put<int64_t>(field);
-  }
+  bytes.PutBytes(std::as_bytes(std::span(fields)));
   bytes.PutBytes(passage.tokens);
   bytes.PutBytes(rows.keys);
   bytes.PutBytes(rows.key_scales);
