@@ -498,8 +498,8 @@ def test_an_encrypted_bank_keeps_nothing_in_plain(command, files, tmp_path):
     folder = b"".join(path.read_bytes() for path in sealed.rglob("*") if path.is_file())
     assert b"heron" not in folder and b"Lund" not in folder
     assert "overwrites nothing" in command("encrypt", whole, sealed, *keys, status=FAILED).stderr
-    assert "rekey" in command("encrypt", sealed, tmp_path / "again", *keys, status=FAILED).stderr
-    assert "stays readable" in command("encrypt", whole, tmp_path / "other", *keys).stderr
+    assert "rekey" in command("encrypt", sealed, tmp_path / "third", *keys, status=FAILED).stderr
+    assert "stays readable" in command("encrypt", whole, tmp_path / "fourth", *keys).stderr
 
     refused = command("add", plain, files / "heron.txt", "--encrypt", *keys, status=FAILED)
     assert "not encrypted" in refused.stderr

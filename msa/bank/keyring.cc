@@ -178,6 +178,7 @@ Status Keyring::ReadSlots() {
   free_.clear();
   MSA_ASSIGN_OR_RETURN(const int64_t size, file->Size());
   end_ = std::max<int64_t>(size / kSlotBytes, 1) * kSlotBytes;
+  slots_.reserve(static_cast<size_t>(end_ / kSlotBytes));
   std::vector<std::byte> bytes;
   for (int64_t begin = kSlotBytes; begin < end_; begin += static_cast<int64_t>(bytes.size())) {
     bytes.resize(static_cast<size_t>(std::min(kReadBytes, end_ - begin)));
