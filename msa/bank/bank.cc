@@ -14,7 +14,6 @@
 #include "msa/bank/head.h"
 #include "msa/bank/history.h"
 #include "msa/bank/layout.h"
-#include "msa/bank/new_bank_place.h"
 #include "msa/bank/snapshot.h"
 #include "msa/bank/verify_erased.h"
 #include "msa/bank/writer.h"

@@ -8,7 +8,6 @@
 #include "msa/bank/contents_check.h"
 #include "msa/bank/head.h"
 #include "msa/bank/latent_catalog.h"
-#include "msa/bank/new_bank_place.h"
 #include "msa/base/hash.h"
 
 namespace msa {

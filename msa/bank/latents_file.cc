@@ -221,8 +221,7 @@ Status LatentsFileWriter::Finish() {
   MSA_RETURN_IF_ERROR(file_->Close());
   MSA_RETURN_IF_ERROR(fs_.Rename(part_path_, path_));
   file_.reset();
-  const size_t slash = path_.rfind('/');
-  return fs_.SyncDirectory(slash == path_.npos ? "." : path_.substr(0, slash + 1));
+  return SyncNameOf(fs_, path_);
 }
 
 Result<std::shared_ptr<const LatentsFile>> LatentsFile::Open(const std::string& path,

@@ -7,20 +7,6 @@
 #include "msa/bank/lock.h"
 
 namespace msa {
-namespace {
-
-std::string_view WithoutSlashesAtEnd(std::string_view path) {
-  const size_t end = path.find_last_not_of('/');
-  return path.substr(0, end == path.npos ? path.size() : end + 1);
-}
-
-}  // namespace
-
-Status SyncNameOf(FileSystem& fs, std::string_view folder) {
-  const std::filesystem::path parent =
-      std::filesystem::path(WithoutSlashesAtEnd(folder)).parent_path();
-  return fs.SyncDirectory(parent.empty() ? "." : parent.string());
-}
 
 NewBankPlace::NewBankPlace(FileSystem& fs, std::string_view bank, std::string_view suffix)
     : fs_(fs), bank_(WithoutSlashesAtEnd(bank)), folder_(bank_ + std::string(suffix)) {}

@@ -9,9 +9,6 @@
 
 namespace msa {
 
-// Makes the name of a folder durable, which may end in slashes.
-Status SyncNameOf(FileSystem& fs, std::string_view folder);
-
 class NewBankPlace {
  public:
   // `suffix` makes the folder's name of the bank's: ".restoring".

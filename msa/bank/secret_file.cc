@@ -32,7 +32,7 @@ Status MakeSecretFile(const std::string& path, const SecretKind& kind) {
   ::unlink(temporary.c_str());
   if (failed != 0 && failed != EEXIST) return ErrnoStatus("make " + path, failed);
   // What is sealed with it may be durable sooner than its name otherwise.
-  return PosixFileSystem().SyncDirectory(folder.empty() ? "." : folder.string());
+  return SyncNameOf(PosixFileSystem(), path);
 }
 
 }  // namespace

@@ -169,6 +169,17 @@ MappedFile::~MappedFile() {
   if (!bytes_.empty()) ::munmap(const_cast<std::byte*>(bytes_.data()), bytes_.size());
 }
 
+std::string_view WithoutSlashesAtEnd(std::string_view path) {
+  const size_t end = path.find_last_not_of('/');
+  return path.substr(0, end == path.npos ? path.size() : end + 1);
+}
+
+Status SyncNameOf(FileSystem& fs, std::string_view path) {
+  const std::filesystem::path folder =
+      std::filesystem::path(WithoutSlashesAtEnd(path)).parent_path();
+  return fs.SyncDirectory(folder.empty() ? "." : folder.string());
+}
+
 Result<std::string> ReadFile(const std::string& path, int64_t limit_bytes) {
   MSA_ASSIGN_OR_RETURN(auto file, PosixFileSystem().Open(path, OpenMode::kRead));
   MSA_ASSIGN_OR_RETURN(const int64_t size, file->Size());
@@ -189,8 +200,7 @@ Status WriteFileAtomically(FileSystem& fs, const std::string& path, std::string_
   MSA_RETURN_IF_ERROR(file->Sync());
   MSA_RETURN_IF_ERROR(file->Close());
   MSA_RETURN_IF_ERROR(fs.Rename(temporary, path));
-  const std::string folder = std::filesystem::path(path).parent_path().string();
-  return fs.SyncDirectory(folder.empty() ? "." : folder);
+  return SyncNameOf(fs, path);
 }
 
 }  // namespace msa

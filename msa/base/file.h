@@ -70,6 +70,12 @@ class MappedFile {
   std::span<const std::byte> bytes_;
 };
 
+// "bank" of "bank//": a folder's path that its parent and its neighbours can be told from.
+std::string_view WithoutSlashesAtEnd(std::string_view path);
+// Syncs the folder that holds a file or folder, so that its name is durable. `path` may end in
+// slashes.
+Status SyncNameOf(FileSystem& fs, std::string_view path);
+
 // Whole small files. ReadFile refuses files above `limit_bytes` with kResourceExhausted.
 Result<std::string> ReadFile(const std::string& path, int64_t limit_bytes = int64_t{1} << 32);
 // Writes, syncs, renames into place and syncs the folder: readers see the old or the new content.

@@ -1,6 +1,5 @@
 #include "msa/train/pack_writer.h"
 
-#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "msa/base/check.h"
@@ -143,8 +142,7 @@ Status PackWriter::Write(const std::string& path, std::span<const PackSource> so
     if (files.Exists(unfinished)) (void)files.Remove(unfinished);
     return status;
   }
-  const std::string folder = std::filesystem::path(path).parent_path().string();
-  return files.SyncDirectory(folder.empty() ? "." : folder);
+  return SyncNameOf(files, path);
 }
 
 }  // namespace msa
