@@ -11,7 +11,7 @@ namespace {
 constexpr int64_t kRunPassages = 512;
 constexpr int64_t kCommitBytes = int64_t{64} << 20;
 
-bool IsCancelled(const LatentsTransferOptions& options) {
+bool IsCancelled(const CopyOptions& options) {
   return options.cancelled != nullptr && *options.cancelled;
 }
 
@@ -97,8 +97,7 @@ Status LatentsExport::Add(VersionId version) {
   return OkStatus();
 }
 
-Status LatentsExport::Write(FileSystem& fs, const std::string& path,
-                            const LatentsTransferOptions& options) {
+Status LatentsExport::Write(FileSystem& fs, const std::string& path, const CopyOptions& options) {
   MSA_ASSIGN_OR_RETURN(const auto writer, LatentsFileWriter::Create(fs, path, encoding_, sizes_));
   Progress progress("exporting latents", "passages", sizes_.passages, options.progress);
   for (int64_t line = 0; line < std::ssize(versions_); ++line) {
@@ -140,7 +139,7 @@ Status LatentsExport::WriteDocument(int64_t line, LatentsFileWriter& writer, Pro
 
 Result<int64_t> ImportLatents(const LatentsFile& file, const Snapshot& latest, BankWriter& writer,
                               EncodingId encoding, int64_t chunk_tokens,
-                              const LatentsTransferOptions& options) {
+                              const CopyOptions& options) {
   MSA_ASSIGN_OR_RETURN(const auto missing, latest.FindUnencoded(encoding));
   int64_t total = 0;
   for (const auto& run : missing) total += run.num_passages;

@@ -1,11 +1,11 @@
 // Latents that go from one bank into others by way of a file (latents_file.h).
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <string>
 #include <vector>
 
+#include "msa/bank/backup.h"
 #include "msa/bank/bank.h"
 #include "msa/bank/latents_file.h"
 #include "msa/base/file.h"
@@ -13,11 +13,6 @@
 #include "msa/base/status.h"
 
 namespace msa {
-
-struct LatentsTransferOptions {
-  ProgressMode progress = ProgressMode::kOff;
-  const std::atomic<bool>* cancelled = nullptr;  // polled
-};
 
 // Exports the latents of documents whose texts are exported line by line. The snapshot outlives it.
 class LatentsExport {
@@ -32,7 +27,7 @@ class LatentsExport {
 
   // Writes the latents of all of them. Memory: 8 bytes a document, and some passages at a time.
   // kUnavailable: latents came or went since Add. On failure the file is as it was, or absent.
-  Status Write(FileSystem& fs, const std::string& path, const LatentsTransferOptions& options);
+  Status Write(FileSystem& fs, const std::string& path, const CopyOptions& options);
 
  private:
   Status WriteDocument(int64_t line, LatentsFileWriter& writer, Progress& progress);
@@ -49,6 +44,6 @@ class LatentsExport {
 // some. `encoding` must be the file's. Cancelled: what was taken by then stays.
 Result<int64_t> ImportLatents(const LatentsFile& file, const Snapshot& latest, BankWriter& writer,
                               EncodingId encoding, int64_t chunk_tokens,
-                              const LatentsTransferOptions& options);
+                              const CopyOptions& options);
 
 }  // namespace msa
