@@ -1,9 +1,8 @@
-#include <algorithm>
-#include <cctype>
 #include <cstdio>
 
 #include "msa/bank/latents_file.h"
 #include "msa/cli/common.h"
+#include "msa/text/loader.h"
 
 namespace msa::cli {
 namespace {
@@ -16,9 +15,7 @@ struct Options : CommonOptions {
 
 // Empty: it is JSON Lines by its name, or standard input.
 std::string CheckIsJsonLines(const std::string& path) {
-  std::string lower = path;
-  std::ranges::transform(lower, lower.begin(), [](unsigned char c) { return std::tolower(c); });
-  if (path == "-" || lower.ends_with(".jsonl") || lower.ends_with(".ndjson")) return "";
+  if (path == "-" || IsJsonLinesName(path)) return "";
   return path + " is not named .jsonl or .ndjson; msa add takes files of other kinds";
 }
 

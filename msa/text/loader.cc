@@ -216,6 +216,8 @@ void LoadDocuments(const std::vector<std::string>& paths, const LoadOptions& opt
   WalkFiles(paths, on_file, on_failure);
 }
 
+bool IsJsonLinesName(const std::string& path) { return KindByName(path) == Kind::kJsonl; }
+
 LoadEstimate EstimateLoad(const std::vector<std::string>& paths) {
   LoadEstimate estimate;
   const auto on_file = [&](const FoundFile& file) {

@@ -42,6 +42,9 @@ void LoadDocuments(const std::vector<std::string>& paths, const LoadOptions& opt
                    FunctionRef<bool(Document)> on_document,
                    FunctionRef<void(const LoadFailure&)> on_failure);
 
+// Whether LoadDocuments takes a file of this name for JSON Lines.
+bool IsJsonLinesName(const std::string& path);
+
 // Files that LoadDocuments would open, for progress: count and bytes. Standard input counts
 // nothing.
 struct LoadEstimate {
