@@ -16,6 +16,7 @@
 #include "msa/bank/sqlite.h"
 #include "msa/bank/writer.h"
 #include "msa/base/file.h"
+#include "msa/base/hash.h"
 
 namespace msa {
 namespace {
@@ -419,6 +420,31 @@ TEST_F(EncryptionTest, DamageIsRepairedAndNamed) {
   ASSERT_EQ(report->texts.size(), 1U);
   EXPECT_EQ(report->texts[0].document, MakeSecret(4).key);
   EXPECT_EQ(AuditCode(), StatusCode::kOk);
+}
+
+TEST_F(EncryptionTest, ADamagedKeyIsFoundByAnAuditAndNamed) {
+  ASSERT_NO_FATAL_FAILURE(MakeHistory(path_, true));
+  std::string number;
+  {
+    const Database catalog = RawCatalog();
+    auto row = catalog.Prepare("SELECT number FROM documents WHERE id = 5");
+    ASSERT_OK(row);
+    ASSERT_TRUE(row->Step().value());
+    number = AsChars(row->Blob(0));
+  }
+  const auto core = OpenCore(path_, PosixFileSystem());
+  ASSERT_OK(core);
+  const std::string path = (*core)->cipher->keyring().path();
+  std::string bytes = ReadFile(path).value();
+  const size_t place = bytes.find(number);
+  ASSERT_NE(place, bytes.npos);
+  bytes[place + 40] ^= 1;
+  ASSERT_OK(WriteFileAtomically(PosixFileSystem(), path, bytes));
+
+  EXPECT_EQ(AuditCode(), StatusCode::kDataLoss);
+  const Status named = Bank::Open(path_).value()->Audit().status();
+  EXPECT_THAT(named.message(), ::testing::HasSubstr(path));
+  EXPECT_THAT(named.message(), ::testing::HasSubstr(HexEncode(AsBytes(number))));
 }
 
 // All of a snapshot that does not depend on the order of ids: documents, text, tokens, latents.

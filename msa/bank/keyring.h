@@ -15,6 +15,7 @@
 
 #include "msa/bank/cipher.h"
 #include "msa/base/file.h"
+#include "msa/base/function_ref.h"
 #include "msa/base/status.h"
 
 namespace msa {
@@ -30,8 +31,11 @@ Result<SecretKey> LoadMasterKey(bool make = false);
 // That of a file, which is made if absent.
 Result<SecretKey> ReadOrMakeMasterKey(const std::string& path);
 
+// Slots are read, and verified, when their keys are asked for: in memory is where each lies, 8
+// bytes a key, and that only once a key is asked for that does not lie beside the one before.
 // Thread-safe. One process writes at a time (the bank's lock sees to it); keys that others add are
-// found, keys that others destroy are forgotten by Forget.
+// found, keys that others destroy are forgotten by Forget. When another changes the master key,
+// keys that were not read before are kFailedPrecondition.
 class Keyring {
  public:
   enum class Kind : int64_t { kDocument = 1, kShard = 2 };
@@ -51,7 +55,8 @@ class Keyring {
 
   // Makes a key. It is durable after Sync; one that no commit needs in the end does no harm.
   Result<SecretKey> Add(Kind kind, const RandomNumber& number);
-  // nullopt: there is none. Costs a pass over the file where it was not there before.
+  // nullopt: there is none, or one of a shard that is damaged. kDataLoss names the place of a
+  // document's that is. Costs a pass over the file where it was not there before.
   Result<std::optional<SecretKey>> Find(Kind kind, const RandomNumber& number);
   // True if there was a key of that document, and it was destroyed.
   Result<bool> IsDestroyed(const RandomNumber& document);
@@ -73,10 +78,15 @@ class Keyring {
  private:
   static constexpr size_t kSealedKeyBytes = sizeof(Secret) + Sealer::kExtraBytes;
   struct Slot {
-    int64_t position;
     Kind kind;
     bool is_destroyed;
+    RandomNumber number;
     std::array<std::byte, kSealedKeyBytes> sealed;
+  };
+  // Where the number of a key was found. `slot`: nullopt if it is not whole.
+  struct Place {
+    int64_t position;
+    std::optional<Slot> slot;
   };
   struct HashNumber {
     size_t operator()(const RandomNumber& number) const;
@@ -91,14 +101,30 @@ class Keyring {
   Result<SecretKey> OpenRoot(const File& file, const SecretKey& master) const;
   std::string Folder() const;
   std::string PathOf(Leftover leftover) const;
+  // nullopt: it is not whole.
+  static std::optional<Slot> ParseSlot(std::span<const std::byte> bytes);
+
   // REQUIRES of what follows: mutex_ is held.
-  Status ReadSlots();
+  Result<std::unique_ptr<File>> OpenFile() const;
+  Status OpenForReading();
   Status OpenForWriting();
-  Result<const Slot*> FindSlot(Kind kind, const RandomNumber& number);
+  // Finds out where all slots lie.
+  Status ReadIndex();
+  // Calls on_slot with all slots that the file had when its index was read.
+  Status ForEachSlot(
+      FunctionRef<Status(int64_t position, std::span<const std::byte> slot)> on_slot) const;
+  // Makes part_ the one that holds what lies at a position; empty at the end of the file.
+  Status ReadPart(int64_t position);
+  // Those in part_ of that number, in their order; in all of the file, by its index.
+  std::vector<Place> PlacesInPart(const RandomNumber& number) const;
+  Result<std::vector<Place>> PlacesInFile(const RandomNumber& number);
+  // nullopt: no whole slot has it.
+  Result<std::optional<Slot>> FindSlot(Kind kind, const RandomNumber& number);
   int64_t TakePosition();
   // Of a shard that is destroyed nothing stays.
-  Status WriteSlot(const RandomNumber& number, const Slot& slot);
-  Result<SecretKey> OpenSlot(const RandomNumber& number, const Slot& slot) const;
+  Status WriteSlot(int64_t position, const Slot& slot);
+  Result<SecretKey> OpenSlot(const Slot& slot) const;
+  void Clear();
   // All of the file, sealed under another master key, synced.
   Status WriteUnder(const SecretKey& master, const std::string& path);
   // Overwrites and removes what a change of the master key left that was stopped.
@@ -111,9 +137,19 @@ class Keyring {
 
   std::mutex mutex_;  // guards what follows
   SecretKey master_;
-  std::unordered_map<RandomNumber, Slot, HashNumber> slots_;
+  std::unique_ptr<File> reading_;  // null: nothing was read yet
+  struct {
+    int64_t begin = 0;
+    std::vector<std::byte> bytes;
+  } part_;  // of the file, as it was read last
+  // Where slots lie: the first four bytes of the number in the upper half, the slot's number in the
+  // file in the lower one, ascending. Of the file as it was read; what was written since is in
+  // written_.
+  std::vector<uint64_t> index_;
+  std::unordered_map<RandomNumber, int64_t, HashNumber> written_;
+  std::set<int64_t> shards_;   // positions of their slots
   std::vector<int64_t> free_;  // positions of slots that hold nothing
-  int64_t end_ = 0;            // of the last slot; 0: nothing was read yet
+  int64_t end_ = 0;            // of the last slot; 0: there is no index yet
   std::unique_ptr<File> writing_;
   bool is_dirty_ = false;
 };

@@ -13,6 +13,53 @@ namespace msa {
 namespace {
 
 using Kind = Keyring::Kind;
+using ::testing::HasSubstr;
+
+// Counts the bytes that are read.
+class CountingFileSystem final : public FileSystem {
+ public:
+  int64_t bytes_read() const { return bytes_read_; }
+
+  Result<std::unique_ptr<File>> Open(const std::string& path, OpenMode mode) override {
+    MSA_ASSIGN_OR_RETURN(auto file, base_.Open(path, mode));
+    return std::make_unique<CountingFile>(std::move(file), bytes_read_);
+  }
+  Status Remove(const std::string& path) override { return base_.Remove(path); }
+  Status Rename(const std::string& from, const std::string& to) override {
+    return base_.Rename(from, to);
+  }
+  Status MakeDirectory(const std::string& path) override { return base_.MakeDirectory(path); }
+  Status SyncDirectory(const std::string& path) override { return base_.SyncDirectory(path); }
+  Result<std::vector<std::string>> List(const std::string& path) override {
+    return base_.List(path);
+  }
+  bool Exists(const std::string& path) override { return base_.Exists(path); }
+
+ private:
+  class CountingFile final : public File {
+   public:
+    CountingFile(std::unique_ptr<File> base, int64_t& bytes_read)
+        : base_(std::move(base)), bytes_read_(bytes_read) {}
+    Status ReadAt(int64_t offset, std::span<std::byte> out) const override {
+      bytes_read_ += std::ssize(out);
+      return base_->ReadAt(offset, out);
+    }
+    Status WriteAt(int64_t offset, std::span<const std::byte> data) override {
+      return base_->WriteAt(offset, data);
+    }
+    Status Truncate(int64_t size) override { return base_->Truncate(size); }
+    Status Sync() override { return base_->Sync(); }
+    Result<int64_t> Size() const override { return base_->Size(); }
+    Status Close() override { return base_->Close(); }
+
+   private:
+    std::unique_ptr<File> base_;
+    int64_t& bytes_read_;
+  };
+
+  FileSystem& base_ = PosixFileSystem();
+  int64_t bytes_read_ = 0;
+};
 
 class KeyringTest : public ::testing::Test {
  protected:
@@ -33,6 +80,18 @@ class KeyringTest : public ::testing::Test {
     const auto key = keyring.Find(kind, number);
     EXPECT_TRUE(key.ok()) << key.status();
     return key.ok() && *key ? Hex(**key) : "";
+  }
+
+  // Documents with their keys, in the order of their slots.
+  std::vector<std::pair<RandomNumber, std::string>> AddDocuments(int count) {
+    const auto keyring = Open();
+    std::vector<std::pair<RandomNumber, std::string>> documents;
+    for (int i = 0; i < count; ++i) {
+      const RandomNumber number = MakeRandomNumber();
+      documents.emplace_back(number, Hex(keyring->Add(Kind::kDocument, number).value()));
+    }
+    EXPECT_TRUE(keyring->Sync().ok());
+    return documents;
   }
 
   TemporaryFolder folder_;
@@ -75,12 +134,12 @@ TEST_F(KeyringTest, RefusesOtherMasterKeysBanksAndFiles) {
   };
   const Status wrong_key = code(bank_, SecretKey::Random());
   EXPECT_EQ(wrong_key.code(), StatusCode::kFailedPrecondition);
-  EXPECT_THAT(wrong_key.message(), ::testing::HasSubstr("MSA_MASTER_KEY_FILE"));
+  EXPECT_THAT(wrong_key.message(), HasSubstr("MSA_MASTER_KEY_FILE"));
   EXPECT_EQ(code(MakeRandomNumber(), master_).code(), StatusCode::kDataLoss);
   const Status missing =
       Keyring::Open(PosixFileSystem(), folder_ / "none", bank_, master_).status();
   EXPECT_EQ(missing.code(), StatusCode::kFailedPrecondition);
-  EXPECT_THAT(missing.message(), ::testing::HasSubstr("MSA_KEYRINGS"));
+  EXPECT_THAT(missing.message(), HasSubstr("MSA_KEYRINGS"));
   EXPECT_EQ(Keyring::Create(PosixFileSystem(), path_, bank_, master_).code(),
             StatusCode::kAlreadyExists);
 }
@@ -117,6 +176,153 @@ TEST_F(KeyringTest, DestroyedKeysLeaveNothingButTheNumberOfADocument) {
     EXPECT_LT(begin, size_t{128 + 32}) << "bytes of a sealed key stayed at " << begin;
   }
   EXPECT_EQ(after.find(AsChars(shard)), std::string::npos);
+}
+
+TEST_F(KeyringTest, KeysInTheirOrderAreFoundWithoutReadingTheRest) {
+  const auto documents = AddDocuments(1000);
+  const auto file_bytes = static_cast<int64_t>(ReadFile(path_).value().size());
+  CountingFileSystem fs;
+  const auto keyring = Open(fs);
+  EXPECT_EQ(Find(*keyring, Kind::kDocument, documents[0].first), documents[0].second);
+  EXPECT_LE(fs.bytes_read(), 8192);
+  for (const auto& [number, key] : documents) {
+    EXPECT_EQ(Find(*keyring, Kind::kDocument, number), key);
+  }
+  EXPECT_LE(fs.bytes_read(), file_bytes + 8192);
+  // In any other order too, but not so soon.
+  for (size_t i = 0; i < documents.size(); ++i) {
+    const auto& [number, key] = documents[i * 617 % documents.size()];
+    EXPECT_EQ(Find(*keyring, Kind::kDocument, number), key);
+  }
+}
+
+TEST_F(KeyringTest, EqualsAModelWhileOthersReadIt) {
+  for (unsigned seed = 1; seed <= 5; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    std::mt19937 random(seed);
+    const std::string path = folder_ / ("model" + std::to_string(seed) + "/bank.keys");
+    ASSERT_OK(Keyring::Create(PosixFileSystem(), path, bank_, master_));
+    auto writer = OpenWith(master_, path);
+    const auto reader = OpenWith(master_, path);
+    std::map<RandomNumber, std::string> documents;  // empty: destroyed
+    std::map<RandomNumber, std::string> shards;
+    std::vector<RandomNumber> gone;
+    const auto pick = [&](const auto& numbers) {
+      return std::next(numbers.begin(), static_cast<int64_t>(random() % numbers.size()));
+    };
+    for (int step = 0; step < 1500; ++step) {
+      const unsigned choice = random() % 20;
+      const RandomNumber number = MakeRandomNumber();
+      if (choice < 8) {
+        documents[number] = Hex(writer->Add(Kind::kDocument, number).value());
+      } else if (choice < 11) {
+        shards[number] = Hex(writer->Add(Kind::kShard, number).value());
+      } else if (choice == 11 && !documents.empty()) {
+        const auto document = pick(documents);
+        ASSERT_OK(writer->Destroy(Kind::kDocument, document->first));
+        documents[document->first].clear();
+        reader->Forget();
+      } else if (choice == 12 && !shards.empty()) {
+        gone.push_back(pick(shards)->first);
+        ASSERT_OK(writer->Destroy(Kind::kShard, gone.back()));
+        shards.erase(gone.back());
+        reader->Forget();
+      } else if (choice == 13 && random() % 20 == 0) {
+        std::set<RandomNumber> kept;
+        for (const auto& [shard, key] : shards) {
+          if (random() % 2 == 0) kept.insert(shard);
+        }
+        std::erase_if(shards, [&](const auto& shard) { return !kept.contains(shard.first); });
+        ASSERT_OK(writer->DestroyShardsExcept(kept));
+        reader->Forget();
+      } else if (choice == 14 && random() % 20 == 0) {
+        ASSERT_OK(writer->Sync());
+        writer = OpenWith(master_, path);
+      } else if (!documents.empty() && !shards.empty()) {
+        for (Keyring* each : {writer.get(), reader.get()}) {
+          const auto document = pick(documents);
+          EXPECT_EQ(Find(*each, Kind::kDocument, document->first), document->second);
+          EXPECT_EQ(each->IsDestroyed(document->first).value(), document->second.empty());
+          const auto shard = pick(shards);
+          EXPECT_EQ(Find(*each, Kind::kShard, shard->first), shard->second);
+          EXPECT_EQ(Find(*each, Kind::kDocument, shard->first), "");
+          if (!gone.empty()) {
+            EXPECT_EQ(Find(*each, Kind::kShard, *pick(gone)), "");
+          }
+        }
+      }
+    }
+    ASSERT_OK(writer->Sync());
+    const auto opened = OpenWith(master_, path);
+    for (const auto& [number, key] : documents) {
+      EXPECT_EQ(Find(*opened, Kind::kDocument, number), key);
+    }
+    for (const auto& [number, key] : shards) {
+      EXPECT_EQ(Find(*opened, Kind::kShard, number), key);
+    }
+  }
+}
+
+TEST_F(KeyringTest, DamagedSlotsAreNamedAndOverwrittenWithTheirKeys) {
+  auto documents = AddDocuments(100);
+  const RandomNumber shard = MakeRandomNumber();
+  {
+    const auto keyring = Open();
+    ASSERT_OK(keyring->Add(Kind::kShard, shard));
+    ASSERT_OK(keyring->Sync());
+  }
+  const std::string sound = ReadFile(path_).value();
+  std::string damaged = sound;
+  const size_t document_slot = 128 * 51;
+  const size_t shard_slot = 128 * 101;
+  damaged[document_slot + 100] ^= 1;
+  damaged[shard_slot + 100] ^= 1;
+  ASSERT_OK(WriteFileAtomically(PosixFileSystem(), path_, damaged));
+  const RandomNumber victim = documents[50].first;
+  documents.erase(documents.begin() + 50);
+
+  const auto keyring = Open();
+  const Status named = keyring->Find(Kind::kDocument, victim).status();
+  EXPECT_EQ(named.code(), StatusCode::kDataLoss);
+  EXPECT_THAT(named.message(), HasSubstr(path_));
+  EXPECT_THAT(named.message(), HasSubstr(HexEncode(victim)));
+  EXPECT_THAT(named.message(), HasSubstr("byte " + std::to_string(document_slot)));
+  EXPECT_EQ(Find(*keyring, Kind::kShard, shard), "");  // it is made anew
+  EXPECT_FALSE(keyring->IsDestroyed(victim).value());
+
+  ASSERT_OK(keyring->Destroy(Kind::kDocument, victim));
+  ASSERT_OK(keyring->Destroy(Kind::kShard, shard));
+  ASSERT_OK(keyring->Sync());
+  const auto opened = Open();
+  EXPECT_EQ(Find(*opened, Kind::kDocument, victim), "");
+  EXPECT_TRUE(opened->IsDestroyed(victim).value());
+  for (const auto& [number, key] : documents) {
+    EXPECT_EQ(Find(*opened, Kind::kDocument, number), key);
+  }
+  const std::string after = ReadFile(path_).value();
+  ASSERT_EQ(after.size(), sound.size());
+  EXPECT_EQ(after.substr(document_slot + 32, 72), std::string(72, '\0'));
+  EXPECT_EQ(after.substr(shard_slot), std::string(128, '\0'));
+}
+
+// The half of a slot that was written when power went does not keep the other half from going.
+TEST_F(KeyringTest, DestroyingThatWasStoppedIsDoneAgain) {
+  const auto documents = AddDocuments(3);
+  const std::string before = ReadFile(path_).value();
+  const RandomNumber victim = documents[1].first;
+  FaultFileSystem fs(0);
+  EXPECT_FALSE(Open(fs)->Destroy(Kind::kDocument, victim).ok());
+  fs.LosePower([](const std::string&) { return true; });
+  const std::string half = ReadFile(path_).value();
+  ASSERT_NE(half, before);
+  const std::string last = before.substr(128 * 2 + 64, 40);
+  ASSERT_NE(half.find(last), half.npos);
+
+  ASSERT_OK(Open()->Destroy(Kind::kDocument, victim));
+  EXPECT_TRUE(Open()->IsDestroyed(victim).value());
+  const std::string after = ReadFile(path_).value();
+  EXPECT_EQ(after.size(), before.size());
+  EXPECT_EQ(after.find(last), after.npos);
 }
 
 // Whatever write or sync a process stops at: keys that were synced are there, and those destroyed
@@ -232,6 +438,24 @@ TEST_F(KeyringTest, ChangedMasterKeyOpensAllAndTheOneBeforeNothing) {
               ::testing::ElementsAre("bank.keys"));
 }
 
+TEST_F(KeyringTest, WhoHasItOpenWhileTheMasterKeyChangesIsToldToOpenItAgain) {
+  const auto documents = AddDocuments(1000);
+  const SecretKey master = SecretKey::Random();
+  for (const bool has_index : {false, true}) {
+    SCOPED_TRACE(has_index);
+    const auto reader = has_index ? OpenWith(master, path_) : Open();
+    const SecretKey next = has_index ? SecretKey::Random() : master;
+    EXPECT_EQ(Find(*reader, Kind::kDocument, documents[has_index ? 700 : 0].first),
+              documents[has_index ? 700 : 0].second);
+    ASSERT_OK((has_index ? OpenWith(master, path_) : Open())->ChangeMasterKey(next));
+    for (const size_t i : {size_t{300}, size_t{999}}) {
+      const Status status = reader->Find(Kind::kDocument, documents[i].first).status();
+      EXPECT_EQ(status.code(), StatusCode::kFailedPrecondition);
+      EXPECT_THAT(status.message(), HasSubstr("does not open the keyring"));
+    }
+  }
+}
+
 // A writer that comes again writes to the file that is there then.
 TEST_F(KeyringTest, MasterKeyThatWasChangedAndChangedBackLosesNoKeys) {
   const auto writer = Open();
@@ -312,7 +536,7 @@ TEST(MasterKeyTest, ComesFromTheEnvironmentOrAFile) {
   const ScopedVariable file("MSA_MASTER_KEY_FILE", folder / "deep/master.key");
   const Status missing = LoadMasterKey().status();
   EXPECT_EQ(missing.code(), StatusCode::kFailedPrecondition);
-  EXPECT_THAT(missing.message(), ::testing::HasSubstr("MSA_MASTER_KEY_FILE"));
+  EXPECT_THAT(missing.message(), HasSubstr("MSA_MASTER_KEY_FILE"));
   const auto made = LoadMasterKey(/*make=*/true);
   ASSERT_OK(made);
   EXPECT_EQ(HexEncode(LoadMasterKey().value().bytes()), HexEncode(made->bytes()));
