@@ -130,7 +130,7 @@ class DocumentEntries {
   std::set<RandomNumber> erased_;
 };
 
-Status VerifyVersions(Catalog& catalog, const CatalogState& state, const BankId& bank,
+Status VerifyVersions(Catalog& catalog, const CatalogState& state, const BankId& secret,
                       const VerifiedChain& chain) {
   DocumentEntries entries(chain);
   MSA_ASSIGN_OR_RETURN(
@@ -156,13 +156,13 @@ Status VerifyVersions(Catalog& catalog, const CatalogState& state, const BankId&
       labels_of.Reset();
     }
     for (const auto& [key, value] : info.labels) {
-      const std::string wanted = LabelLookup(bank, key, value);
+      const std::string wanted = LabelLookup(secret, key, value);
       MSA_ASSIGN_OR_RETURN(const bool row, label.Bind(BlobOf(wanted), info.version.value).Step());
       label.Reset();
       if (!row) return DataLoss(name + ": its label " + key + " is not indexed");
     }
     if (version.is_readable) {
-      const std::string key_lookup = KeyLookup(bank, info.key);
+      const std::string key_lookup = KeyLookup(secret, info.key);
       MSA_ASSIGN_OR_RETURN(const bool row, lookup.Bind(info.id.value).Step());
       const bool is_found = row && AsChars(lookup.Blob(0)) == key_lookup;
       lookup.Reset();
@@ -314,9 +314,9 @@ Result<VerifiedChain> VerifyChain(Catalog& catalog, const Head& head) {
   return chain;
 }
 
-Status VerifyRows(Catalog& catalog, const CatalogState& state, const BankId& bank,
+Status VerifyRows(Catalog& catalog, const CatalogState& state, const BankId& secret,
                   const VerifiedChain& chain) {
-  MSA_RETURN_IF_ERROR(VerifyVersions(catalog, state, bank, chain));
+  MSA_RETURN_IF_ERROR(VerifyVersions(catalog, state, secret, chain));
   MSA_RETURN_IF_ERROR(VerifyRevisions(catalog, state, chain));
   return VerifyMigrations(catalog, chain);
 }
