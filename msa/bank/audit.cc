@@ -43,7 +43,7 @@ Status CheckAnchor(const Certificate& anchor, const BankId& bank, const Verified
 }
 
 Result<AuditReport> AuditOnce(BankCore& core, Catalog& catalog, const Certificate* anchor,
-                              int64_t* commit_number) {
+                              ProgressMode progress, int64_t* commit_number) {
   MSA_ASSIGN_OR_RETURN(const auto head_file, core.fs.Open(core.layout.head(), OpenMode::kRead));
   const auto head = ReadHead(*head_file, core.identity.id);  // before the catalog: never ahead
   if (!head.ok()) return head.status();
@@ -54,9 +54,9 @@ Result<AuditReport> AuditOnce(BankCore& core, Catalog& catalog, const Certificat
   MSA_ASSIGN_OR_RETURN(const VerifiedChain chain, VerifyChain(catalog, state.head));
   MSA_RETURN_IF_ERROR(CheckHead(state.head, *head, chain));
   if (anchor != nullptr) MSA_RETURN_IF_ERROR(CheckAnchor(*anchor, core.identity.id, chain));
-  MSA_RETURN_IF_ERROR(VerifyRows(catalog, state, core.lookup_secret(), chain));
+  MSA_RETURN_IF_ERROR(VerifyRows(catalog, state, core.lookup_secret(), chain, progress));
   AuditReport report;
-  MSA_ASSIGN_OR_RETURN(report.verified_bytes, VerifyContents(core, catalog));
+  MSA_ASSIGN_OR_RETURN(report.verified_bytes, VerifyContents(core, catalog, progress));
   report.revisions = state.head.revision;
   report.chain_entries = state.head.chain_length;
   report.chain_head = HexEncode(state.head.chain_head);
@@ -96,11 +96,11 @@ Status CheckHead(const Head& catalog, const Head& head, const VerifiedChain& cha
                   std::to_string(catalog.chain_length) + ", which does not continue from that");
 }
 
-Result<AuditReport> AuditBank(BankCore& core, const Certificate* anchor) {
+Result<AuditReport> AuditBank(BankCore& core, const Certificate* anchor, ProgressMode progress) {
   for (int attempt = 1;; ++attempt) {
     MSA_ASSIGN_OR_RETURN(Catalog catalog, core.OpenAnotherCatalog());
     int64_t commit_number = -1;
-    auto report = AuditOnce(core, catalog, anchor, &commit_number);
+    auto report = AuditOnce(core, catalog, anchor, progress, &commit_number);
     if (report.ok() || attempt == kAttempts) return report;
     // A writer may have removed a file in the meantime; then its commit shows, and we look again.
     MSA_ASSIGN_OR_RETURN(Catalog now, core.OpenAnotherCatalog());

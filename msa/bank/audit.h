@@ -38,13 +38,15 @@ Status CheckIntegrity(Catalog& catalog);
 // without a key, and of revisions without keys, what is in plain: entries of the same document and
 // revision must be there, but what they commit to is not known. `secret`: BankCore::lookup_secret.
 Status VerifyRows(Catalog& catalog, const CatalogState& state, const BankId& secret,
-                  const VerifiedChain& chain);
+                  const VerifiedChain& chain, ProgressMode progress = ProgressMode::kOff);
 
 // Every frame that there is a key of decodes to the text its version's hash names, every checksum
 // fits, and bytes of packs and tails that nothing names are zero. Returns the bytes verified.
-Result<int64_t> VerifyContents(BankCore& core, Catalog& catalog);
+Result<int64_t> VerifyContents(BankCore& core, Catalog& catalog,
+                               ProgressMode progress = ProgressMode::kOff);
 
 // What Bank::Audit does.
-Result<AuditReport> AuditBank(BankCore& core, const Certificate* anchor);
+Result<AuditReport> AuditBank(BankCore& core, const Certificate* anchor,
+                              ProgressMode progress = ProgressMode::kOff);
 
 }  // namespace msa

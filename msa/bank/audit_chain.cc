@@ -131,7 +131,9 @@ class DocumentEntries {
 };
 
 Status VerifyVersions(Catalog& catalog, const CatalogState& state, const BankId& secret,
-                      const VerifiedChain& chain) {
+                      const VerifiedChain& chain, ProgressMode mode) {
+  MSA_ASSIGN_OR_RETURN(const int64_t versions, catalog.CountVersions());
+  Progress progress("checking rows", "versions", versions, mode);
   DocumentEntries entries(chain);
   MSA_ASSIGN_OR_RETURN(
       Statement deaths,
@@ -146,6 +148,7 @@ Status VerifyVersions(Catalog& catalog, const CatalogState& state, const BankId&
   int64_t labels = 0;
   int64_t next_passage = 0;
   MSA_RETURN_IF_ERROR(catalog.ForEachVersion([&](const VersionRow& version) -> Status {
+    progress.Add(1);
     const DocumentInfo& info = version.info;
     const std::string name = Describe(version);
     if (version.is_readable) {
@@ -315,8 +318,8 @@ Result<VerifiedChain> VerifyChain(Catalog& catalog, const Head& head) {
 }
 
 Status VerifyRows(Catalog& catalog, const CatalogState& state, const BankId& secret,
-                  const VerifiedChain& chain) {
-  MSA_RETURN_IF_ERROR(VerifyVersions(catalog, state, secret, chain));
+                  const VerifiedChain& chain, ProgressMode progress) {
+  MSA_RETURN_IF_ERROR(VerifyVersions(catalog, state, secret, chain, progress));
   MSA_RETURN_IF_ERROR(VerifyRevisions(catalog, state, chain));
   return VerifyMigrations(catalog, chain);
 }

@@ -54,7 +54,8 @@ class RunWalk {
 
 class ContentVerifier {
  public:
-  ContentVerifier(BankCore& core, Catalog& catalog) : core_(core), catalog_(catalog) {}
+  ContentVerifier(BankCore& core, Catalog& catalog, ProgressMode progress)
+      : core_(core), catalog_(catalog), progress_("checking contents", "bytes", 0, progress) {}
 
   Result<int64_t> Verify() {
     MSA_ASSIGN_OR_RETURN(const auto files, catalog_.Files());
@@ -64,9 +65,14 @@ class ContentVerifier {
     MSA_ASSIGN_OR_RETURN(doomed_, ReadDoomedVersions(catalog_));
     int64_t bytes = 0;
     for (const Catalog::FileRow& file : files) {
+      if (__builtin_add_overflow(bytes, file.length, &bytes)) {
+        return DataLoss("catalog: its files are longer than any disk");
+      }
+    }
+    progress_.SetTotal(bytes);
+    for (const Catalog::FileRow& file : files) {
       const Status status = VerifyFile(file);
       if (!status.ok()) return status.WithContext(core_.layout.File(file.kind, file.id));
-      bytes += file.length;
     }
     MSA_RETURN_IF_ERROR(VerifyShardRanges());
     return bytes;
@@ -97,11 +103,12 @@ class ContentVerifier {
 
   Status VerifyFile(const Catalog::FileRow& row) {
     switch (row.kind) {
-      case FileKind::kPack: return VerifyPack(row);
-      case FileKind::kTail: return VerifyTail(row);
-      case FileKind::kSegment: return VerifySegment(row);
-      case FileKind::kLexical: return VerifyShard(row);
+      case FileKind::kPack: return VerifyPack(row);  // counts by the frame
+      case FileKind::kTail: MSA_RETURN_IF_ERROR(VerifyTail(row)); break;
+      case FileKind::kSegment: MSA_RETURN_IF_ERROR(VerifySegment(row)); break;
+      case FileKind::kLexical: MSA_RETURN_IF_ERROR(VerifyShard(row)); break;
     }
+    progress_.Add(row.length);
     return OkStatus();
   }
 
@@ -123,6 +130,7 @@ class ContentVerifier {
                          core_.fs.Open(core_.layout.File(row.kind, row.id), OpenMode::kRead));
     MSA_RETURN_IF_ERROR(CheckFileHeader(*file, row.kind, core_.identity.id, row.id));
     RunWalk walk(*file, row.length);
+    int64_t frames = 0;
     MSA_RETURN_IF_ERROR(catalog_.ForEachInPack(row.id, [&](const VersionRow& version) -> Status {
       Status status = walk.Next(version.frame.position, version.frame.length);
       const bool is_doomed = doomed_.contains(version.info.version.value);
@@ -130,9 +138,14 @@ class ContentVerifier {
         status = version.is_readable ? CheckFrame(*file, version)
                                      : ReadFrameBytes(*file, version.frame).status();
       }
-      return status.WithContext(Describe(version));
+      if (!status.ok()) return status.WithContext(Describe(version));
+      frames += version.frame.length;
+      progress_.Add(version.frame.length);
+      return OkStatus();
     }));
-    return walk.Finish();
+    MSA_RETURN_IF_ERROR(walk.Finish());
+    progress_.Add(row.length - frames);
+    return OkStatus();
   }
 
   Result<LatentLayout> LayoutOf(const Catalog::FileRow& row) const {
@@ -225,12 +238,13 @@ class ContentVerifier {
   Catalog& catalog_;
   std::map<EncodingId, EncodingInfo> encodings_;
   std::set<int64_t> doomed_;
+  Progress progress_;
 };
 
 }  // namespace
 
-Result<int64_t> VerifyContents(BankCore& core, Catalog& catalog) {
-  return ContentVerifier(core, catalog).Verify();
+Result<int64_t> VerifyContents(BankCore& core, Catalog& catalog, ProgressMode progress) {
+  return ContentVerifier(core, catalog, progress).Verify();
 }
 
 }  // namespace msa

@@ -146,10 +146,11 @@ Result<std::shared_ptr<BankCore>> OpenForUse(const std::string& path, FileSystem
 }
 
 // `anchor`: the text of a certificate.
-Result<AuditReport> AuditAgainst(BankCore& core, std::optional<std::string_view> anchor) {
-  if (!anchor) return AuditBank(core, nullptr);
+Result<AuditReport> AuditAgainst(BankCore& core, std::optional<std::string_view> anchor,
+                                 ProgressMode progress) {
+  if (!anchor) return AuditBank(core, nullptr, progress);
   MSA_ASSIGN_OR_RETURN(const Certificate certificate, Certificate::Parse(*anchor));
-  return AuditBank(core, &certificate);
+  return AuditBank(core, &certificate, progress);
 }
 
 class BankImpl final : public Bank {
@@ -200,8 +201,9 @@ class BankImpl final : public Bank {
     return changes;
   }
 
-  Result<AuditReport> Audit(std::optional<std::string_view> anchor) override {
-    return AuditAgainst(*core_, anchor);
+  Result<AuditReport> Audit(std::optional<std::string_view> anchor,
+                            ProgressMode progress) override {
+    return AuditAgainst(*core_, anchor, progress);
   }
 
   Result<ErasureProof> VerifyErased(std::string_view certificate,
@@ -301,9 +303,10 @@ Result<std::unique_ptr<Bank>> Bank::Open(const std::string& path, FileSystem& fs
 }
 
 Result<AuditReport> Bank::AuditWithoutKeys(const std::string& path,
-                                           std::optional<std::string_view> anchor, FileSystem& fs) {
+                                           std::optional<std::string_view> anchor,
+                                           ProgressMode progress, FileSystem& fs) {
   MSA_ASSIGN_OR_RETURN(const auto core, OpenForUse(path, fs, Keys::kNone));
-  return AuditAgainst(*core, anchor);
+  return AuditAgainst(*core, anchor, progress);
 }
 
 Result<std::shared_ptr<BankCore>> OpenUnverified(const std::string& path, FileSystem& fs,

@@ -20,6 +20,7 @@
 #include "msa/base/file.h"
 #include "msa/base/function_ref.h"
 #include "msa/base/ids.h"
+#include "msa/base/progress.h"
 #include "msa/base/status.h"
 
 namespace msa {
@@ -403,6 +404,7 @@ class Bank {
   // and frame. Of a bank in plain: all that Audit does. Errors as Open and Audit.
   static Result<AuditReport> AuditWithoutKeys(const std::string& path,
                                               std::optional<std::string_view> anchor = std::nullopt,
+                                              ProgressMode progress = ProgressMode::kOff,
                                               FileSystem& fs = PosixFileSystem());
   virtual ~Bank() = default;
 
@@ -423,7 +425,8 @@ class Bank {
   // every file, and `head`. `anchor`: the text of a certificate that was signed earlier; the chain
   // must continue from its head, which a chain alone cannot show of a bank that was rolled back
   // whole. kDataLoss names the first thing that is wrong. Reads the whole bank.
-  virtual Result<AuditReport> Audit(std::optional<std::string_view> anchor = std::nullopt) = 0;
+  virtual Result<AuditReport> Audit(std::optional<std::string_view> anchor = std::nullopt,
+                                    ProgressMode progress = ProgressMode::kOff) = 0;
   // Whether the bank still is what a certificate of erasure says, given as text: an audit; no row,
   // key, latent, token or posting of those documents; every byte of the folder belongs to something
   // else. `content`: also names documents that share eight words in a row with it. kDataLoss names

@@ -568,6 +568,12 @@ Status Catalog::ForEachInRange(int64_t first, int64_t end,
   }
 }
 
+Result<int64_t> Catalog::CountVersions() {
+  MSA_ASSIGN_OR_RETURN(Statement count, db_.Prepare("SELECT count(*) FROM main.versions"));
+  MSA_RETURN_IF_ERROR(count.Step().status());
+  return count.Int(0);
+}
+
 Status Catalog::ForEachVersion(FunctionRef<Status(const VersionRow&)> on_version) {
   MSA_ASSIGN_OR_RETURN(Statement rows, db_.Prepare(std::string(kSelectVersion) + "ORDER BY v.id"));
   while (true) {

@@ -196,6 +196,7 @@ class Catalog {
   // Every version, visible or not, that has passages in [first, end), ascending.
   Status ForEachInRange(int64_t first, int64_t end,
                         FunctionRef<Status(const VersionRow&)> on_version);
+  Result<int64_t> CountVersions();
   // Every version, ascending.
   Status ForEachVersion(FunctionRef<Status(const VersionRow&)> on_version);
   // Those whose frames lie in one pack, in the order of their positions.

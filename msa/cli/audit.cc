@@ -25,9 +25,9 @@ Result<AuditReport> Verify(const Options& options) {
   if (!options.anchor.empty()) {
     MSA_ASSIGN_OR_RETURN(anchor, ReadFile(options.anchor, kMaxCertificateBytes));
   }
-  if (options.without_keys) return Bank::AuditWithoutKeys(options.bank, anchor);
+  if (options.without_keys) return Bank::AuditWithoutKeys(options.bank, anchor, options.Progress());
   MSA_ASSIGN_OR_RETURN(const auto bank, Bank::Open(options.bank));
-  MSA_ASSIGN_OR_RETURN(AuditReport report, bank->Audit(anchor));
+  MSA_ASSIGN_OR_RETURN(AuditReport report, bank->Audit(anchor, options.Progress()));
   if (!options.certificate.empty()) MSA_RETURN_IF_ERROR(Sign(options, *bank));
   return report;
 }
