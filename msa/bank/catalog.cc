@@ -279,6 +279,8 @@ Result<Catalog> Catalog::Open(const std::string& path, Access access, const char
   MSA_ASSIGN_OR_RETURN(catalog.find_visible_,
                        db.Prepare(std::string(kSelectVersion) + "WHERE v.document = ?1 AND" +
                                   kVisible + "ORDER BY v.id DESC LIMIT 1"));
+  MSA_ASSIGN_OR_RETURN(catalog.find_version_,
+                       db.Prepare(std::string(kSelectVersion) + "WHERE v.id = ?1"));
   return catalog;
 }
 
@@ -533,17 +535,13 @@ Result<std::optional<VersionRow>> Catalog::FindNewest(DocId document) {
 }
 
 Result<std::optional<VersionRow>> Catalog::FindVersion(VersionId version) {
-  MSA_ASSIGN_OR_RETURN(Statement statement,
-                       db_.Prepare(std::string(kSelectVersion) + "WHERE v.id = ?1"));
-  return OneVersion(statement.Bind(version.value));
+  return OneVersion(find_version_.Bind(version.value));
 }
 
 Result<std::vector<VersionRow>> Catalog::FindVersions(std::span<const VersionSpan> versions) {
-  MSA_ASSIGN_OR_RETURN(Statement statement,
-                       db_.Prepare(std::string(kSelectVersion) + "WHERE v.id = ?1"));
   std::vector<VersionRow> rows;
   for (const VersionSpan& span : versions) {
-    MSA_ASSIGN_OR_RETURN(auto row, OneVersion(statement.Bind(span.version)));
+    MSA_ASSIGN_OR_RETURN(auto row, FindVersion(VersionId{span.version}));
     if (row) rows.push_back(*std::move(row));
   }
   return rows;

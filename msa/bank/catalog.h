@@ -249,6 +249,7 @@ class Catalog {
   Database db_;
   Statement read_state_;
   Statement find_visible_;
+  Statement find_version_;
   Statement find_number_;  // where there is a cipher
 };
 
