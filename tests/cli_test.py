@@ -269,6 +269,8 @@ def test_erase_leaves_nothing_and_certifies_it(command, history, tmp_path):
     assert "mill" not in certificate.read_text()
     proof = command.json("verify-erased", history, certificate, "--content", content)[0]
     assert proof["verified"] == 1 and proof["sharing"] == []
+    labels = ["checking rows", "checking contents", "checking postings", "comparing texts"]
+    assert progress(command("verify-erased", history, certificate, "--content", content)) == dict.fromkeys(labels, True)
     command("audit", history, "--anchor", certificate)
     again = tmp_path / "folder" / "mill.txt"
     skipped = command("add", history, again, "--no-encode")
@@ -280,6 +282,8 @@ def test_erase_leaves_nothing_and_certifies_it(command, history, tmp_path):
     certificate.write_text(certificate.read_text().replace(report["numbers"][0], "0" * 32))
     assert "signature" in command("verify-erased", history, certificate, status=FAILED).stderr
     assert command.json("erase", history)[0]["erased"] == 0
+    assert progress(command("erase", history, "mill")) == {"erasing": True}
+    assert command("erase", history, "harbour", "--quiet").stderr == ""
 
 
 def test_erase_waits_for_a_reader(command, msa, history):
@@ -301,10 +305,14 @@ def test_erase_waits_for_a_reader(command, msa, history):
         reader.communicate()
 
 
-def test_compact_gives_space_back_and_says_what_is_gone(command, history):
+def test_compact_gives_space_back_and_says_what_is_gone(command, history, tmp_path):
     kept = command.json("compact", history)[0]
     assert kept["retention"] == {"text": "all", "latents_days": 30} and kept["dropped_texts"] == 0
     assert "closed" in command("show", history, "harbour", "--at", 1).stdout
+    copy = tmp_path / "copy"
+    shutil.copytree(history, copy)
+    done = progress(command("compact", copy, "--retain-text", 0))
+    assert done == {"compacting texts": True, "compacting indexes": True}
     report = command.json("compact", history, "--retain-text", 0, "--retain-latents", 7)[0]
     assert report["dropped_texts"] == 2 and report["files"] > 0 and report["damaged"] == []
     assert report["bytes_after"] < report["bytes_before"]
@@ -343,7 +351,9 @@ def test_a_backup_follows_its_bank_and_comes_back(command, history, tmp_path):
     assert "outside" in command("backup", history, history / "backup", status=FAILED).stderr
 
     plain, kept_out = tmp_path / "plain", tmp_path / "kept out"
-    assert "--current" in command("restore", old, plain).stderr
+    restored = command("restore", old, plain)
+    assert "--current" in restored.stderr
+    assert progress(restored) == dict.fromkeys(["copying", "checking rows", "checking contents"], True)
     assert len(command.json("list", plain, "--at", 1)) == 2
     assert "overwrites nothing" in command("restore", old, plain, status=FAILED).stderr
     for current in (history, certificate):
@@ -358,7 +368,7 @@ def test_a_backup_follows_its_bank_and_comes_back(command, history, tmp_path):
 
 def test_repair_drops_what_is_damaged_and_says_what(command, history, tmp_path):
     assert command.json("repair", history)[0]["sound"]
-    assert progress(command("repair", history)) == {"reading": True}
+    assert progress(command("repair", history)) == {"checking rows": True, "reading": True}
     assert command("repair", history, "--quiet").stderr == ""
     pack = next((history / "packs").iterdir())
     data = bytearray(pack.read_bytes())

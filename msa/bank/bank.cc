@@ -207,9 +207,10 @@ class BankImpl final : public Bank {
   }
 
   Result<ErasureProof> VerifyErased(std::string_view certificate,
-                                    std::optional<std::string_view> content) override {
+                                    std::optional<std::string_view> content,
+                                    ProgressMode progress) override {
     MSA_ASSIGN_OR_RETURN(const Certificate parsed, Certificate::Parse(certificate));
-    return VerifyErasure(*core_, parsed, content);
+    return VerifyErasure(*core_, parsed, content, progress);
   }
 
   Result<std::unique_ptr<BankWriter>> StartWrite(WriteOptions options) override {

@@ -379,6 +379,8 @@ class BankWriter {
 struct WriteOptions {
   std::string author;    // of its revisions; empty: the name of the user who runs the program
   bool readmit = false;  // erased documents may be added again
+  // Of erasures and of Compact.
+  ProgressMode progress = ProgressMode::kOff;
 };
 
 struct BankOptions {
@@ -431,8 +433,9 @@ class Bank {
   // key, latent, token or posting of those documents; every byte of the folder belongs to something
   // else. `content`: also names documents that share eight words in a row with it. kDataLoss names
   // what is not so. Copies that somebody made are outside of it.
-  virtual Result<ErasureProof> VerifyErased(
-      std::string_view certificate, std::optional<std::string_view> content = std::nullopt) = 0;
+  virtual Result<ErasureProof> VerifyErased(std::string_view certificate,
+                                            std::optional<std::string_view> content = std::nullopt,
+                                            ProgressMode progress = ProgressMode::kOff) = 0;
   // Takes the lock, and goes on with an erasure that waits. kUnavailable: another writer holds it
   // (its process id is named); kFailedPrecondition: read-only. Removes what a crashed writer left
   // beyond the committed lengths.

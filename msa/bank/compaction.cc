@@ -63,8 +63,9 @@ Result<bool> Compaction::Look(const CompactionPolicy& policy) {
   return IsWorthVacuum(use, policy);
 }
 
-Result<CompactReport> Compaction::Run(const CompactionPolicy& policy) {
+Result<CompactReport> Compaction::Run(const CompactionPolicy& policy, ProgressMode progress) {
   Catalog& catalog = transaction_.catalog();
+  progress_ = progress;
   report_ = {};
   MSA_ASSIGN_OR_RETURN(report_.bytes_before, TotalBytes());
   MSA_ASSIGN_OR_RETURN(const Expired expired,
@@ -105,7 +106,8 @@ Status Compaction::InOneCommit(Files files, FunctionRef<Status(Files)> rewrite) 
   return status;
 }
 
-Status Compaction::InParts(Files files, int64_t bytes, FunctionRef<Status(Files)> rewrite) {
+Status Compaction::InParts(Files files, int64_t bytes, Progress& progress,
+                           FunctionRef<Status(Files)> rewrite) {
   while (!files.empty()) {
     size_t count = 0;
     for (int64_t live = 0; count < files.size() && (count == 0 || live < bytes); ++count) {
@@ -114,15 +116,17 @@ Status Compaction::InParts(Files files, int64_t bytes, FunctionRef<Status(Files)
     const Files part = files.first(count);
     files = files.subspan(count);
     const Status status = InOneCommit(part, rewrite);
-    if (status.ok()) continue;
-    if (status.code() != StatusCode::kDataLoss) return status;
-    if (part.size() == 1) {
-      report_.damaged.push_back(transaction_.core().layout.File(part[0].kind, part[0].id));
+    if (!status.ok() && status.code() != StatusCode::kDataLoss) return status;
+    if (!status.ok() && part.size() > 1) {
+      for (size_t i = 0; i < part.size(); ++i) {
+        MSA_RETURN_IF_ERROR(InParts(part.subspan(i, 1), bytes, progress, rewrite));
+      }
       continue;
     }
-    for (size_t i = 0; i < part.size(); ++i) {
-      MSA_RETURN_IF_ERROR(InParts(part.subspan(i, 1), bytes, rewrite));
+    if (!status.ok()) {
+      report_.damaged.push_back(transaction_.core().layout.File(part[0].kind, part[0].id));
     }
+    progress.Add(std::ssize(part));
   }
   return OkStatus();
 }
@@ -130,13 +134,14 @@ Status Compaction::InParts(Files files, int64_t bytes, FunctionRef<Status(Files)
 Status Compaction::CompactLatents(const CompactionPolicy& policy, const Expired& expired) {
   MSA_ASSIGN_OR_RETURN(const auto files, MeasureLatents(transaction_.catalog(), expired));
   std::vector<FileUse> chosen = Chosen(files, policy);
+  Progress progress("compacting latents", "files", std::ssize(chosen), progress_);
   // Parts must be of one encoding and kind; the order within them does not matter.
   while (!chosen.empty()) {
     const FileUse first = chosen.front();
     const auto rest = std::ranges::stable_partition(chosen, [&](const FileUse& file) {
       return file.encoding == first.encoding && file.kind == first.kind;
     });
-    MSA_RETURN_IF_ERROR(InParts({chosen.begin(), rest.begin()}, seal_bytes_,
+    MSA_RETURN_IF_ERROR(InParts({chosen.begin(), rest.begin()}, seal_bytes_, progress,
                                 [&](Files part) { return RewriteLatents(part, expired); }));
     chosen.erase(chosen.begin(), rest.begin());
   }
@@ -171,7 +176,9 @@ Status Compaction::RewriteLatents(Files files, const Expired& expired) {
 Status Compaction::CompactPacks(const CompactionPolicy& policy, const Expired& expired) {
   MSA_ASSIGN_OR_RETURN(const auto packs, MeasurePacks(transaction_.catalog(), expired));
   const std::vector<FileUse> chosen = Chosen(packs, policy);
-  return InParts(chosen, kPackBytes, [&](Files part) { return RewritePacks(part, expired); });
+  Progress progress("compacting texts", "files", std::ssize(chosen), progress_);
+  return InParts(chosen, kPackBytes, progress,
+                 [&](Files part) { return RewritePacks(part, expired); });
 }
 
 Status Compaction::RewritePacks(Files packs, const Expired& expired) {
@@ -212,12 +219,17 @@ Status Compaction::RewritePacks(Files packs, const Expired& expired) {
 
 Status Compaction::CompactShards(const CompactionPolicy& policy) {
   MSA_ASSIGN_OR_RETURN(const auto shards, MeasureShards(transaction_.catalog()));
+  const std::vector<FileUse> all = Chosen(shards, policy);
+  Progress progress("compacting indexes", "files", std::ssize(all), progress_);
   // One a commit: a shard's text is in memory while it is made.
-  for (const FileUse& chosen : Chosen(shards, policy)) {
+  for (const FileUse& chosen : all) {
     MSA_ASSIGN_OR_RETURN(const auto rows, transaction_.catalog().Shards());
     const auto row = std::ranges::find(rows, chosen.id, &Catalog::ShardRow::file);
-    if (row == rows.end()) continue;  // merged with another of them
-    MSA_RETURN_IF_ERROR(InParts({&chosen, 1}, 0, [&](Files) -> Status {
+    if (row == rows.end()) {  // merged with another of them
+      progress.Add(1);
+      continue;
+    }
+    MSA_RETURN_IF_ERROR(InParts({&chosen, 1}, 0, progress, [&](Files) -> Status {
       LexicalWriter lexical(transaction_);
       MSA_RETURN_IF_ERROR(lexical.Rebuild(*row));
       return lexical.Finish();

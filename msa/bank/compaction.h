@@ -29,14 +29,16 @@ class Compaction {
   // Does what pays, in a commit for each part, after which its old files go. What fails is taken
   // back, unless it is the commit itself, after which the transaction has failed. REQUIRES: no
   // transaction, tail or pack is open, and no erasure waits. Leaves the catalog's path unset.
-  Result<CompactReport> Run(const CompactionPolicy& policy);
+  Result<CompactReport> Run(const CompactionPolicy& policy,
+                            ProgressMode progress = ProgressMode::kOff);
 
  private:
   using Files = std::span<const FileUse>;
 
   // Runs `rewrite` on as many files at a time as make `bytes` live ones, each in a commit. Of those
   // that fail with damage each is tried alone, and the damaged ones are left.
-  Status InParts(Files files, int64_t bytes, FunctionRef<Status(Files)> rewrite);
+  Status InParts(Files files, int64_t bytes, Progress& progress,
+                 FunctionRef<Status(Files)> rewrite);
   Status InOneCommit(Files files, FunctionRef<Status(Files)> rewrite);
 
   Status CompactLatents(const CompactionPolicy& policy, const Expired& expired);
@@ -50,6 +52,7 @@ class Compaction {
   WriteTransaction& transaction_;
   const int64_t seal_bytes_;
   const int64_t ahead_ms_;
+  ProgressMode progress_ = ProgressMode::kOff;
   CompactReport report_;
 };
 

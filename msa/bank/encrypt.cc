@@ -155,7 +155,7 @@ Result<EncryptReport> EncryptBank(const std::string& plain, const std::string& e
   {
     MSA_ASSIGN_OR_RETURN(const auto sealed, Bank::Create(place.folder(), made, fs));
     MSA_ASSIGN_OR_RETURN(report, Encryption(*bank, options).Run(*sealed));
-    MSA_RETURN_IF_ERROR(sealed->Audit().status());
+    MSA_RETURN_IF_ERROR(sealed->Audit({}, options.progress).status());
   }
   MSA_RETURN_IF_ERROR(place.Publish());
   return report;

@@ -146,14 +146,6 @@ Status Erasure::ZeroRuns(std::span<const VersionRow> versions) {
 
 // A segment's blocks have common checksums, so one that holds rows to erase is written anew without
 // them, and its file overwritten once nothing names it.
-Status Erasure::RewriteSegments(std::span<const VersionRow> versions) {
-  MSA_ASSIGN_OR_RETURN(const auto files, transaction_.catalog().Files());
-  for (const Catalog::FileRow& file : files) {
-    if (file.kind == FileKind::kSegment) MSA_RETURN_IF_ERROR(RewriteSegment(file, versions));
-  }
-  return OkStatus();
-}
-
 Status Erasure::RewriteSegment(const Catalog::FileRow& file, std::span<const VersionRow> versions) {
   Catalog& catalog = transaction_.catalog();
   MSA_ASSIGN_OR_RETURN(auto places, ReadPlacesInFile(catalog, file.encoding, file.id));
@@ -196,7 +188,14 @@ Status Erasure::EraseFromShard(const Catalog::ShardRow& shard, std::span<const V
 Status Erasure::DeleteRows(std::span<const VersionRow> versions, const Contents& contents) {
   Catalog& catalog = transaction_.catalog();
   MSA_RETURN_IF_ERROR(transaction_.Begin());
-  MSA_RETURN_IF_ERROR(RewriteSegments(versions));
+  MSA_ASSIGN_OR_RETURN(auto segments, catalog.Files());
+  std::erase_if(segments, [](const auto& file) { return file.kind != FileKind::kSegment; });
+  MSA_ASSIGN_OR_RETURN(const auto shards, catalog.Shards());
+  Progress progress("erasing", "files", std::ssize(segments) + std::ssize(shards), progress_);
+  for (const Catalog::FileRow& segment : segments) {
+    MSA_RETURN_IF_ERROR(RewriteSegment(segment, versions));
+    progress.Add(1);
+  }
   std::set<int64_t> documents;
   for (const char* sql :
        {"DELETE FROM places WHERE version = ?1", "DELETE FROM labels WHERE version = ?1",
@@ -212,9 +211,9 @@ Status Erasure::DeleteRows(std::span<const VersionRow> versions, const Contents&
   for (const int64_t document : documents) MSA_RETURN_IF_ERROR(remove.Bind(document).Run());
 
   // After the rows, so that the text indexed again is that of the others.
-  MSA_ASSIGN_OR_RETURN(const auto shards, catalog.Shards());
   for (const Catalog::ShardRow& shard : shards) {
     MSA_RETURN_IF_ERROR(EraseFromShard(shard, versions, contents));
+    progress.Add(1);
   }
   // Who began to read since the intent may have files open that are overwritten after this.
   ++transaction_.state().head.erase_epoch;

@@ -22,8 +22,9 @@ namespace msa {
 
 class Erasure {
  public:
-  Erasure(WriteTransaction& transaction, RevisionWriter& revision)
-      : transaction_(transaction), revision_(revision) {}
+  Erasure(WriteTransaction& transaction, RevisionWriter& revision,
+          ProgressMode progress = ProgressMode::kOff)
+      : transaction_(transaction), revision_(revision), progress_(progress) {}
 
   // Commits the intent. REQUIRES: nothing waits for a commit; `documents` exist.
   Status Intend(std::span<const DocId> documents, std::string_view message);
@@ -42,7 +43,6 @@ class Erasure {
   Status DeleteRows(std::span<const VersionRow> versions, const Contents& contents);
   Status EraseFromShard(const Catalog::ShardRow& shard, std::span<const VersionRow> versions,
                         const Contents& contents);
-  Status RewriteSegments(std::span<const VersionRow> versions);
   Status RewriteSegment(const Catalog::FileRow& file, std::span<const VersionRow> versions);
   Status DestroyKeys(std::span<const RandomNumber> documents);
   // Empty, or what holds the catalog's old pages.
@@ -51,6 +51,7 @@ class Erasure {
 
   WriteTransaction& transaction_;
   RevisionWriter& revision_;
+  const ProgressMode progress_;
 };
 
 }  // namespace msa

@@ -45,7 +45,7 @@ class Repair {
     MSA_RETURN_IF_ERROR(PadFiles());
     MSA_RETURN_IF_ERROR(ChangeRows());
     MSA_RETURN_IF_ERROR(ClearFiles());
-    const auto audit = AuditBank(*core_, nullptr);
+    const auto audit = AuditBank(*core_, nullptr, options_.progress);
     MSA_RETURN_IF_ERROR(audit.status().WithContext("repaired, but not sound"));
     return report_;
   }
@@ -83,7 +83,8 @@ class Repair {
     MSA_ASSIGN_OR_RETURN(state_, catalog.ReadState());
     report_.revision = RevisionId{state_.head.revision};
     MSA_ASSIGN_OR_RETURN(const VerifiedChain chain, VerifyChain(catalog, state_.head));
-    MSA_RETURN_IF_ERROR(VerifyRows(catalog, state_, core_->lookup_secret(), chain));
+    MSA_RETURN_IF_ERROR(
+        VerifyRows(catalog, state_, core_->lookup_secret(), chain, options_.progress));
     InspectHead(chain);
     return OkStatus();
   }

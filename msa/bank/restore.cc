@@ -120,7 +120,7 @@ class Restore {
   // The folder is made what the bank is to be.
   Status Finish(const Erasures& erasures) {
     MSA_ASSIGN_OR_RETURN(const auto core, OpenCore(place_.folder(), fs_));
-    const auto audit = AuditBank(*core, nullptr);
+    const auto audit = AuditBank(*core, nullptr, options_.progress);
     MSA_RETURN_IF_ERROR(audit.status().WithContext("the backup is damaged"));
     MSA_ASSIGN_OR_RETURN(auto transaction, WriteTransaction::Start(core));
     MSA_ASSIGN_OR_RETURN(auto documents, FindErased(transaction->catalog(), erasures));
@@ -143,7 +143,7 @@ class Restore {
 
   Status Erase(WriteTransaction& transaction, const std::set<DocId>& documents) {
     RevisionWriter revision(transaction, options_.author);
-    Erasure erasure(transaction, revision);
+    Erasure erasure(transaction, revision, options_.progress);
     if (!documents.empty()) {
       const std::vector<DocId> list(documents.begin(), documents.end());
       MSA_RETURN_IF_ERROR(erasure.Intend(list, kMessage));

@@ -127,13 +127,14 @@ Status CheckFolder(BankCore& core, Catalog& catalog) {
 }
 
 // Every posting is of a passage that is there.
-Status CheckPostings(BankCore& core, Catalog& catalog) {
+Status CheckPostings(BankCore& core, Catalog& catalog, ProgressMode mode) {
   PassageSet passages;
   MSA_RETURN_IF_ERROR(catalog.ForEachVersion([&](const VersionRow& version) {
     passages.AddRange(version.first_passage, version.info.num_passages);
     return OkStatus();
   }));
   MSA_ASSIGN_OR_RETURN(const auto shards, catalog.Shards());
+  Progress progress("checking postings", "files", std::ssize(shards), mode);
   for (const Catalog::ShardRow& shard : shards) {
     const std::string path = core.layout.File(FileKind::kLexical, shard.file);
     MSA_ASSIGN_OR_RETURN(
@@ -152,20 +153,24 @@ Status CheckPostings(BankCore& core, Catalog& catalog) {
                         ", which is not there");
       }
     }
+    progress.Add(1);
   }
   return OkStatus();
 }
 
 // Keys of documents, of any revision, whose text shares words with `content`.
 Result<std::vector<std::string>> FindSharing(BankCore& core, Catalog& catalog,
-                                             std::string_view content) {
+                                             std::string_view content, ProgressMode mode) {
   const std::vector<std::string_view> words = Words(content);
   if (words.empty()) return InvalidArgument("the content to look for holds no words");
   const size_t length = std::min(kSharedWords, words.size());
   std::unordered_set<std::string> runs;
   AnyRun(words, length, [&](const std::string& run) { return runs.insert(run), false; });
   std::set<std::string> keys;
+  MSA_ASSIGN_OR_RETURN(const int64_t versions, catalog.CountVersions());
+  Progress progress("comparing texts", "versions", versions, mode);
   MSA_RETURN_IF_ERROR(catalog.ForEachVersion([&](const VersionRow& version) -> Status {
+    progress.Add(1);
     if (!version.info.text_kept) return OkStatus();
     MSA_ASSIGN_OR_RETURN(
         const auto file,
@@ -183,10 +188,10 @@ Result<std::vector<std::string>> FindSharing(BankCore& core, Catalog& catalog,
 }  // namespace
 
 Result<ErasureProof> VerifyErasure(BankCore& core, const Certificate& certificate,
-                                   std::optional<std::string_view> content) {
+                                   std::optional<std::string_view> content, ProgressMode progress) {
   // The audit accounts for all rows and for every byte between runs, and shows that the chain
   // continues from the head that was signed.
-  MSA_ASSIGN_OR_RETURN(const AuditReport audit, AuditBank(core, &certificate));
+  MSA_ASSIGN_OR_RETURN(const AuditReport audit, AuditBank(core, &certificate, progress));
   MSA_ASSIGN_OR_RETURN(Catalog catalog, core.OpenAnotherCatalog());
   MSA_RETURN_IF_ERROR(catalog.db().Execute("BEGIN"));
   MSA_ASSIGN_OR_RETURN(const CatalogState state, catalog.ReadState());
@@ -194,12 +199,12 @@ Result<ErasureProof> VerifyErasure(BankCore& core, const Certificate& certificat
   MSA_RETURN_IF_ERROR(CheckChain(chain, certificate));
   MSA_RETURN_IF_ERROR(CheckRows(catalog, certificate));
   MSA_RETURN_IF_ERROR(CheckFolder(core, catalog));
-  MSA_RETURN_IF_ERROR(CheckPostings(core, catalog));
+  MSA_RETURN_IF_ERROR(CheckPostings(core, catalog, progress));
   ErasureProof proof;
   proof.documents = static_cast<int64_t>(certificate.erased.size());
   proof.chain_entries = audit.chain_entries;
   if (content) {
-    MSA_ASSIGN_OR_RETURN(proof.sharing, FindSharing(core, catalog, *content));
+    MSA_ASSIGN_OR_RETURN(proof.sharing, FindSharing(core, catalog, *content, progress));
   }
   return proof;
 }

@@ -13,6 +13,6 @@ namespace msa {
 
 // What Bank::VerifyErased does.
 Result<ErasureProof> VerifyErasure(BankCore& core, const Certificate& certificate,
-                                   std::optional<std::string_view> content);
+                                   std::optional<std::string_view> content, ProgressMode progress);
 
 }  // namespace msa

@@ -251,7 +251,7 @@ Result<CompactReport> Writer::Compact(std::optional<Retention> retention) {
     MSA_RETURN_IF_ERROR(Keep(WriteRetention(catalog, *retention)));
     MSA_RETURN_IF_ERROR(Keep(transaction_->Commit()));
   }
-  auto report = compaction_.Run(kRequestedCompaction);
+  auto report = compaction_.Run(kRequestedCompaction, progress_);
   if (!report.ok()) return Keep(report.status());
   return report;
 }

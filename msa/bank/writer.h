@@ -56,10 +56,11 @@ class Writer final : public BankWriter {
          const WriterTuning& tuning)
       : transaction_(std::move(transaction)),
         revision_(*transaction_, std::move(options.author)),
-        erasure_(*transaction_, revision_),
+        erasure_(*transaction_, revision_, options.progress),
         latents_(*transaction_, tuning.seal_bytes),
         compaction_(*transaction_, tuning.seal_bytes, tuning.ahead_ms),
-        automatic_(tuning.automatic) {}
+        automatic_(tuning.automatic),
+        progress_(options.progress) {}
 
   // Makes the chain name a key, unless the newest it names is that.
   Status NameKey(const SigningKey& key);
@@ -87,6 +88,7 @@ class Writer final : public BankWriter {
   LatentWriter latents_;
   Compaction compaction_;
   const CompactionPolicy automatic_;
+  const ProgressMode progress_;
   std::unique_ptr<DocumentWriter> documents_;
   int64_t reused_passages_ = 0;
   EraseReport resumed_;  // of an erasure that this writer met when it started

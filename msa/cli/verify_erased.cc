@@ -16,9 +16,11 @@ Result<ErasureProof> Verify(const Options& options) {
   MSA_ASSIGN_OR_RETURN(const auto bank, Bank::Open(options.bank));
   MSA_ASSIGN_OR_RETURN(const std::string certificate,
                        ReadFile(options.certificate, kMaxCertificateBytes));
-  if (options.content.empty()) return bank->VerifyErased(certificate);
-  MSA_ASSIGN_OR_RETURN(const std::string content, ReadFile(options.content));
-  return bank->VerifyErased(certificate, content);
+  std::optional<std::string> content;
+  if (!options.content.empty()) {
+    MSA_ASSIGN_OR_RETURN(content, ReadFile(options.content));
+  }
+  return bank->VerifyErased(certificate, content, options.Progress());
 }
 
 int Run(const Options& options) {

@@ -34,7 +34,8 @@ NewDocument ToNewDocument(Document document, std::vector<Passage> passages) {
 }  // namespace
 
 Result<std::unique_ptr<BankWriter>> Engine::StartWrite() {
-  return bank_->StartWrite({.author = options_.author, .readmit = options_.readmit});
+  return bank_->StartWrite(
+      {.author = options_.author, .readmit = options_.readmit, .progress = options_.progress});
 }
 
 std::string Engine::Message(std::string_view what) const {
