@@ -49,7 +49,7 @@ void ReadSnapshot(const Snapshot& snapshot) {
   for (const LabelFilter& filter : {LabelFilter{}, LabelFilter{{"tenant", "acme"}}}) {
     Ignore(snapshot.SearchLexical("the fox and 東京", 5, filter));
     const auto passages = snapshot.MatchingPassages(filter);
-    if (passages.ok()) ReadPassages(snapshot, *passages);
+    if (passages.ok()) ReadPassages(snapshot, (*passages)->kept.Members());
   }
 }
 

@@ -68,7 +68,8 @@ void WriteLatents(const Seeds& seeds) {
   const TestFolder folder;
   const auto bank = Bank::Open(golden.path()).value();
   const auto snapshot = bank->Latest().value();
-  for (const EncodingStats& encoding : snapshot->Encodings().value()) {
+  const std::vector<EncodingStats> encodings = snapshot->Encodings().value();
+  for (const EncodingStats& encoding : encodings) {
     LatentsExport latents(*snapshot, encoding.info);
     const auto add = [&](const DocumentInfo& document) {
       MSA_CHECK(latents.Add(document.version).ok());
