@@ -497,6 +497,30 @@ TEST_F(BankTest, DamagedVersionCanBeReplaced) {
   EXPECT_EQ(Latest()->ReadContent(VersionId{2})->text, "other words");
 }
 
+// Texts are large, and a search finds many passages.
+TEST_F(BankTest, PassagesAreFoundWithoutTheirText) {
+  {
+    auto writer = bank_->StartWrite();
+    ASSERT_OK(writer);
+    ASSERT_OK((*writer)->Add(MakeDocument("a", "A", "one two three", 3)));
+    ASSERT_OK((*writer)->Add(MakeDocument("b", "B", "four five", 2)));
+    ASSERT_OK((*writer)->Commit("one"));
+  }
+  const auto names = PosixFileSystem().List(folder_ / "bank/packs");
+  ASSERT_OK(names);
+  const std::string path = folder_ / "bank/packs/" + names->front();
+  const std::string zeros(ReadFile(path).value().size(), '\0');
+  ASSERT_OK(WriteFileAtomically(PosixFileSystem(), path, zeros));
+  Reopen();
+  const auto snapshot = Latest();
+  ASSERT_EQ(snapshot->ReadContent(VersionId{2}).status().code(), StatusCode::kDataLoss);
+  const auto found = snapshot->FindPassage(PassageId{4});
+  ASSERT_OK(found);
+  EXPECT_EQ(found->version, VersionId{2});
+  EXPECT_EQ(found->index, 1);
+  EXPECT_EQ(snapshot->FindPassage(PassageId{5}).status().code(), StatusCode::kNotFound);
+}
+
 TEST(Bank, RefusesWhatIsNoBank) {
   TemporaryFolder folder;
   EXPECT_EQ(Bank::Open(folder / "absent").status().code(), StatusCode::kNotFound);
