@@ -120,21 +120,39 @@ Status LatentsExport::WriteDocument(int64_t line, LatentsFileWriter& writer, Pro
       ++i;
       continue;
     }
-    MSA_ASSIGN_OR_RETURN(
-        const LatentBlock block,
-        snapshot_.ReadLatentRun(encoding_.id, content.passages[static_cast<size_t>(i)].id,
-                                std::min(kRunPassages, num_passages - i)));
+    const auto first = static_cast<size_t>(i);
+    const auto block = snapshot_.ReadLatentRun(encoding_.id, content.passages[first].id,
+                                               std::min(kRunPassages, num_passages - i));
+    if (!block.ok()) return Explain(block.status(), version, content, first);
     int64_t row = 0;
-    for (const int64_t chunks : block.chunks) {
-      const ExportedPassage passage{line, i, chunks, block.chunk_tokens,
+    for (const int64_t chunks : block->chunks) {
+      const ExportedPassage passage{line, i, chunks, block->chunk_tokens,
                                     HashTokens(content.tokens[static_cast<size_t>(i)])};
-      MSA_RETURN_IF_ERROR(writer.Append(passage, SliceRows(RowsOf(block), sizes, row, chunks)));
+      MSA_RETURN_IF_ERROR(writer.Append(passage, SliceRows(RowsOf(*block), sizes, row, chunks)));
       row += chunks;
       ++i;
     }
-    progress.Add(std::ssize(block.chunks));
+    progress.Add(std::ssize(block->chunks));
   }
   return OkStatus();
+}
+
+Status LatentsExport::Explain(const Status& error, VersionId version,
+                              const DocumentContent& content, size_t first) const {
+  if (error.code() != StatusCode::kDataLoss) return error;
+  const auto is_damaged = [&](const PassageInfo& passage) {
+    const auto alone = snapshot_.ReadLatents(encoding_.id, passage.id);
+    return alone.status().code() == StatusCode::kDataLoss;
+  };
+  const auto at = std::find_if(content.passages.begin() + static_cast<ptrdiff_t>(first),
+                               content.passages.end(), is_damaged);
+  if (at == content.passages.end()) return error;
+  MSA_ASSIGN_OR_RETURN(const DocumentInfo document, snapshot_.GetDocument(version));
+  return DataLoss("latents of passage " + std::to_string(at - content.passages.begin() + 1) +
+                  " of " + std::to_string(content.passages.size()) + " of " + document.key +
+                  " are damaged, so none were exported; msa repair drops them, msa encode makes "
+                  "them anew: " +
+                  error.message());
 }
 
 Result<int64_t> ImportLatents(const LatentsFile& file, const Snapshot& latest, BankWriter& writer,

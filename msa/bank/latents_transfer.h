@@ -26,11 +26,15 @@ class LatentsExport {
   int64_t missing_passages() const { return missing_passages_; }  // that are not encoded
 
   // Writes the latents of all of them. Memory: 8 bytes a document, and some passages at a time.
-  // kUnavailable: latents came or went since Add. On failure the file is as it was, or absent.
+  // kUnavailable: latents came or went since Add. kDataLoss names the passage whose latents are
+  // damaged. On failure the file is as it was, or absent.
   Status Write(FileSystem& fs, const std::string& path, const CopyOptions& options);
 
  private:
   Status WriteDocument(int64_t line, LatentsFileWriter& writer, Progress& progress);
+  // An error of reading latents from passage `first` on, with the passage at fault and the way on.
+  Status Explain(const Status& error, VersionId version, const DocumentContent& content,
+                 size_t first) const;
 
   const Snapshot& snapshot_;
   const EncodingInfo encoding_;

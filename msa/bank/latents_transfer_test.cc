@@ -297,6 +297,28 @@ TEST_P(LatentsTransferTest, AStoppedExportLeavesNothing) {
   EXPECT_FALSE(PosixFileSystem().Exists(File() + ".part"));
 }
 
+TEST_P(LatentsTransferTest, DamagedLatentsAreNamedWithTheWayOn) {
+  auto source = Create("source");
+  AddDocuments(*source, {7});
+  Encode(*source, [](int32_t) { return true; });
+  source.reset();
+  const std::string folder = folder_ / "source/segments";
+  const auto names = PosixFileSystem().List(folder);
+  ASSERT_OK(names);
+  ASSERT_EQ(names->size(), 1u);
+  const std::string tail = folder + "/" + names->front();
+  std::string bytes = ReadFile(tail).value();
+  bytes.back() ^= 1;
+  ASSERT_OK(WriteFileAtomically(PosixFileSystem(), tail, bytes));
+  const auto damaged = Bank::Open(folder_ / "source");
+  ASSERT_OK(damaged);
+  const Status status = Export(**damaged);
+  EXPECT_EQ(status.code(), StatusCode::kDataLoss);
+  EXPECT_THAT(status.message(), HasSubstr("passage 3 of 3 of k7 "));
+  EXPECT_THAT(status.message(), HasSubstr("msa repair"));
+  EXPECT_FALSE(PosixFileSystem().Exists(File()));
+}
+
 TEST_P(LatentsTransferTest, AFlippedByteIsFoundOrChangesNothing) {
   const auto source = Create("source");
   AddDocuments(*source, {2});
