@@ -138,7 +138,8 @@ class History {
  private:
   void Step() {
     const unsigned choice = Random(100);
-    if (choice < 45) return Add();
+    if (choice < 43) return Add();
+    if (choice < 45) return Sync();
     if (choice < 55) return Remove();
     if (choice < 72) return Commit();
     if (choice < 78) return Revert();
@@ -309,6 +310,10 @@ class History {
   void Add() {
     if (!HasWriter()) return;
     const std::string key = RandomKey();
+    AddDocument(key, RandomDocument(key));
+  }
+
+  Document RandomDocument(const std::string& key) {
     Document document;
     document.words.push_back("only" + key);
     for (unsigned i = 0; i < Random(4); ++i)
@@ -316,12 +321,18 @@ class History {
     if (Random(3) == 0) document.labels["kind"] = std::to_string(Random(3));
     const auto known = pending_.find(key);
     if (known != pending_.end() && Random(4) == 0) document = known->second;
+    return document;
+  }
+
+  // Nothing if power went.
+  std::optional<AddOutcome> AddDocument(const std::string& key, Document document) {
+    const auto known = pending_.find(key);
     const auto outcome = writer_->Add(ToNewDocument(key, document));
-    if (!Did(outcome.status())) return;
+    if (!Did(outcome.status())) return std::nullopt;
     const bool erased = model_.erased.contains(key) && !pending_readmitted_.contains(key);
     if (*outcome == AddOutcome::kErased) {
       EXPECT_TRUE(erased) << key;
-      return;
+      return *outcome;
     }
     if (known == pending_.end()) {
       EXPECT_EQ(*outcome, AddOutcome::kAdded);
@@ -332,17 +343,47 @@ class History {
       EXPECT_TRUE(model_.droppable.contains(known->second.version)) << key;
     }
     if (erased) pending_readmitted_.insert(key);
-    if (*outcome == AddOutcome::kUnchanged) return;
+    if (*outcome == AddOutcome::kUnchanged) return *outcome;
     document.version = ++versions_;
     pending_[key] = document;
+    return *outcome;
+  }
+
+  // The bank follows a folder: most of its documents are there still, as they were or changed, and
+  // others are new; the rest goes. One revision, of which a comparison tells beforehand.
+  void Sync() {
+    if (!HasWriter()) return;
+    if (writer_->pending_documents() > 0) return Commit();
+    std::set<std::string> folder;
+    for (const auto& [key, document] : pending_) {
+      if (Random(4) != 0) folder.insert(key);
+    }
+    for (unsigned i = 0; i < 3; ++i) folder.insert(RandomKey());
+    for (const std::string& key : folder) {
+      const Document document = RandomDocument(key);
+      const NewDocument file = ToNewDocument(key, document);
+      const auto compared = writer_->Compare(key, file.title, file.text, file.labels);
+      if (!Did(compared.status())) return;
+      const auto outcome = AddDocument(key, document);
+      if (!outcome) return;
+      EXPECT_EQ(*outcome, *compared) << key;
+    }
+    for (const auto& [key, document] : State(pending_)) {
+      if (!folder.contains(key) && !RemoveDocument(key)) return;
+    }
+    Commit();
   }
 
   void Remove() {
-    if (!HasWriter()) return;
-    const std::string key = RandomKey();
+    if (HasWriter()) RemoveDocument(RandomKey());
+  }
+
+  // False if power went.
+  bool RemoveDocument(const std::string& key) {
     const auto removed = writer_->Remove(key);
-    if (!Did(removed.status())) return;
+    if (!Did(removed.status())) return false;
     EXPECT_EQ(*removed, pending_.erase(key) == 1) << key;
+    return true;
   }
 
   void Commit() {
