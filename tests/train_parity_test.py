@@ -31,7 +31,7 @@ def files(tmp_path_factory):
 
 
 PHASE = {"steps": 4, "questions": 5, "cut_share": 0.4, "one_source": 0.5, "more_passages": 2, "attach": 3,
-         "made_share": 0.4, "text_share": 0.3, "absent_share": 0.2, "text_teacher": 0.6,
+         "made_share": 0.4, "text_share": 0.3, "absent_share": 0.2, "text_teacher": 0.6, "stranger_teacher": 0.7,
          "span_share": 0.5, "beside": 2, "layer_weight": 0.5, "contrastive_weight": 1.5, "reading_weight": 0.7,
          "tower_factor": 1}
 TASKS = ["reconstruct", "stranger", "proceed", "answer"]

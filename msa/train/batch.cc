@@ -106,6 +106,12 @@ class BatchMaker::Builder {
       batch.read.rows.Add(row);
       batch.read.attached.push_back(WithOthers(random, attached, Below(random, phase.beside + 1)));
       batch.read.AddTargets(begin, cue, std::ssize(row), 1);
+      if (batch.task == TrainTask::kStranger && phase.stranger_teacher > 0) {
+        const int64_t told = batch.told.rows.num_tokens();
+        batch.told.rows.Add(row);
+        batch.told.AddTargets(told, cue, std::ssize(row), 1);
+        Teach(phase.stranger_teacher);
+      }
     }
   }
 
@@ -134,8 +140,7 @@ class BatchMaker::Builder {
         for (const int32_t p : positives.first(count)) texts.push_back(TextOf(p));
       }
       AddPrompted(question, texts, answer, &batch.told);
-      const double share = absent ? 0 : phase.text_teacher;
-      batch.read.taught.resize(batch.read.targets.size(), static_cast<float>(share));
+      Teach(absent ? 0 : phase.text_teacher);
     }
     TrainBatch::AnswerRow answer_row{q, absent, {}};
     for (const int32_t p : pack.Positives(id)) answer_row.answers.push_back(AddPassage(p));
@@ -145,6 +150,11 @@ class BatchMaker::Builder {
   TrainBatch batch;
 
  private:
+  // This share of the targets just added comes from the backbone, which is told as much.
+  void Teach(double share) {
+    batch.read.taught.resize(batch.read.targets.size(), static_cast<float>(share));
+  }
+
   // Passage p with `count` others of the batch, ascending.
   std::vector<int64_t> WithOthers(Random& random, int64_t p, int64_t count) const {
     const int64_t passages = std::ssize(batch.passage_ids);

@@ -34,9 +34,10 @@ struct TrainBatch {
   // Its `attached` is empty in an answer step: routing fills it in.
   ReaderRows read;
 
-  // Of an answer step with a `text_teacher`: the rows of `read` once more, with the text that
-  // answers in their prompts. The backbone's predictions of its targets, the same in the same
-  // order, are what `read` is taught.
+  // The rows of `read` once more as the backbone alone is told them: of an answer step with a
+  // `text_teacher` with the text that answers in their prompts, of a stranger step with a
+  // `stranger_teacher` as they are. Its predictions of the targets, the same in the same order, are
+  // what `read` is taught.
   ReaderRows told;
 
   // Of an answer step, one a row of `read`.

@@ -28,6 +28,7 @@ void VisitPhase(Phase& p, F&& f) {
   f("text_share", p.text_share);
   f("absent_share", p.absent_share);
   f("text_teacher", p.text_teacher);
+  f("stranger_teacher", p.stranger_teacher);
   f("reader_passages", p.reader_passages);
   f("span_share", p.span_share);
   f("beside", p.beside);
@@ -113,7 +114,7 @@ Status CheckPhase(const TrainPhase& phase) {
   }
   for (const double share :
        {phase.cut_share, phase.one_source, phase.hard_share, phase.made_share, phase.text_share,
-        phase.absent_share, phase.text_teacher, phase.span_share}) {
+        phase.absent_share, phase.text_teacher, phase.stranger_teacher, phase.span_share}) {
     if (!(share >= 0 && share <= 1)) return where("shares must be from 0 to 1");
   }
   return OkStatus();

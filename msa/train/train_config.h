@@ -34,6 +34,8 @@ struct TrainPhase {
   double absent_share = 0.05;  // answer rows without the right passage: to be told so
   // Of an answer: the share that is what the backbone predicts where it reads the text itself.
   double text_teacher = 0;
+  // Of a passage beside a stranger's latents: the share that is what the backbone predicts alone.
+  double stranger_teacher = 0;
   int64_t reader_passages = 0;  // of a step's passages that are read back; 0: all
   double span_share = 0;        // passages reconstructed from some token within, not the first
   int64_t beside = 0;           // at most so many others attached where a passage is read back
