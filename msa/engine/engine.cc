@@ -189,6 +189,7 @@ Status Engine::Load(const std::vector<EncodingStats>& encodings, const MemoryCon
   }
   adapter_path_ = ChooseAdapter(options_, encodings);
   model_.reset();  // before its successor takes memory
+  whitenings_.clear();
   MSA_ASSIGN_OR_RETURN(
       model_, MemoryModel::Load(options_.model_path, *adapter_path_, memory, options_.load));
   return OkStatus();

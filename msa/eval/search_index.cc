@@ -146,6 +146,7 @@ Result<Rankings> SearchIndex::RankLatent(std::span<const EvalQuestion> questions
                             chunk_begin_.data(),
                             passages_.data(),
                             nullptr};
+  const KeyWhitening whitening = model_->WhitenFor({&view, 1});
   ThreadPool pool(options_.load.num_threads);
   Rankings rankings;
   while (std::ssize(rankings) < std::ssize(questions)) {
@@ -163,6 +164,7 @@ Result<Rankings> SearchIndex::RankLatent(std::span<const EvalQuestion> questions
       progress.Add(1);
     }
     const MatrixView<float> rows(queries.data(), count, key_dim);
+    for (int64_t q = 0; q < count; ++q) whitening.Apply(rows.row(q));
     if (StoresKeysRotated(view.dtype)) RotateRows(rows);
     std::vector<std::byte> scratch(
         static_cast<size_t>(RouteScratchBytes(count, key_dim, count, k, pool.num_threads())));

@@ -127,6 +127,15 @@ class AdapterReader {
     return config_["latent_weight"].get<double>();
   }
 
+  Result<double> ReadKeyWhitening() const {
+    if (!config_.contains("key_whitening")) return 0.0;
+    const Json& found = config_["key_whitening"];
+    if (!found.is_number() || !(found >= 0 && found <= 1)) {
+      return Wrong("key_whitening", "a number from 0 to 1");
+    }
+    return found.get<double>();
+  }
+
   Result<std::optional<QuestionTemplate>> ReadQuestion() const {
     if (!config_.contains("question")) return std::optional<QuestionTemplate>();
     const Json& found = config_["question"];
@@ -271,6 +280,7 @@ Result<Adapter> Adapter::Load(const std::string& path, const BackboneConfig& bac
   const size_t layers = memory->memory_layers.size();
   const size_t routing_layers = memory->routing_layers.size();
   MSA_ASSIGN_OR_RETURN(adapter.latent_weight, reader.ReadLatentWeight());
+  MSA_ASSIGN_OR_RETURN(adapter.key_whitening, reader.ReadKeyWhitening());
   MSA_ASSIGN_OR_RETURN(const auto alpha, reader.ReadNumbers("alpha", layers, 0, 1e6));
   MSA_ASSIGN_OR_RETURN(adapter.routing_weights,
                        reader.ReadNumbers("routing_weights", routing_layers,

@@ -58,6 +58,7 @@ struct Adapter {
   std::vector<LowRankLayer> reader;          // likewise
   std::vector<double> routing_weights;       // w_l, one a routing layer; their sum is 1
   double latent_weight = 0;                  // of rank fusion
+  double key_whitening = 0;                  // exponent of KeyWhitening, 0 to 1
   int64_t chunk_tokens = 64;                 // P of new banks
   int64_t max_chunk_tokens = 64;             // the largest P
   std::optional<QuestionTemplate> question;  // nothing: the model's chat template

@@ -61,7 +61,8 @@ Status Adapter::Save(const std::string& path, const BackboneConfig& backbone,
                  {"max_chunk_tokens", max_chunk_tokens},
                  {"routing_weights", routing_weights},
                  {"alpha", alpha},
-                 {"latent_weight", latent_weight}};
+                 {"latent_weight", latent_weight},
+                 {"key_whitening", key_whitening}};
   if (question) config["question"] = {{"prefix", question->prefix}, {"suffix", question->suffix}};
   if (!training.empty()) {
     config["training"] = Json::parse(training, nullptr, /*allow_exceptions=*/false);

@@ -77,6 +77,9 @@ class LoadedModel : public MemoryModel {
   const std::string& fingerprint() const override { return fingerprint_; }
   bool has_adapter() const override { return has_adapter_; }
   double latent_weight() const override { return plan_->adapter.latent_weight; }
+  KeyWhitening WhitenFor(std::span<const RouterKeysView> runs) const override {
+    return KeyWhitening::Of(runs, plan_->backbone.kv_size(), plan_->adapter.key_whitening);
+  }
   int64_t file_bytes() const override { return source_->file_bytes(); }
   int64_t resident_bytes() const override { return transformer_->resident_bytes(); }
   std::string compute_description() const override { return transformer_->compute_description(); }

@@ -15,6 +15,7 @@
 #include "msa/base/status.h"
 #include "msa/base/threads.h"
 #include "msa/model/backbone.h"
+#include "msa/model/key_whitening.h"
 #include "msa/text/tokenizer.h"
 
 namespace msa {
@@ -103,6 +104,9 @@ class MemoryModel {
   virtual const std::string& fingerprint() const = 0;
   virtual bool has_adapter() const = 0;
   virtual double latent_weight() const = 0;  // of rank fusion, from the adapter; 0 without one
+  // What the keys of a bank make of folded queries before they are routed there (key_whitening.h);
+  // it changes nothing if the adapter has no exponent.
+  virtual KeyWhitening WhitenFor(std::span<const RouterKeysView> runs) const = 0;
 
   virtual int64_t file_bytes() const = 0;
   virtual int64_t resident_bytes() const = 0;

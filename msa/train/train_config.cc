@@ -63,6 +63,7 @@ void VisitConfig(Config& c, F&& f) {
   f("addressing", c.addressing);
   f("routing_scale", c.routing_scale);
   f("latent_weight", c.latent_weight);
+  f("key_whitening", c.key_whitening);
   f("source_weights", c.source_weights);
   f("clip", c.clip);
   f("micro_tokens", c.micro_tokens);

@@ -75,8 +75,9 @@ struct TrainConfig {
   int64_t reader_rank = 32;
   double update_scale = 2;
   bool addressing = false;
-  double routing_scale = 20;  // of scores in contrastive losses, at first; learned
-  double latent_weight = 1;   // written into the adapter
+  double routing_scale = 20;   // of scores in contrastive losses, at first; learned
+  double latent_weight = 1;    // written into the adapter
+  double key_whitening = 0.2;  // likewise
 
   std::map<std::string, double>
       source_weights;  // of a source's pairs or passages, times the default

@@ -483,6 +483,7 @@ Status Trainer::SaveAdapter() const {
   const TrainModel& model = *models_.front();
   Adapter adapter = model.Export();
   adapter.latent_weight = config_.latent_weight;
+  adapter.key_whitening = config_.key_whitening;
   adapter.question = batches_->question_template();
   // For people elsewhere: names of files, no folders.
   TrainConfig told = config_;
