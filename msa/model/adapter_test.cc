@@ -47,7 +47,8 @@ struct AdapterFile {
                  {"routing_layers", {3}},
                  {"alpha", {0.5, 2.0}},
                  {"max_chunk_tokens", 10},
-                 {"latent_weight", 0.7}};
+                 {"latent_weight", 0.7},
+                 {"key_whitening", 0.3}};
   TestTensors tensors = {{"layers.1.pool.score", {{2, 64}, RandomFloats(128, 1, 1)}},
                          {"layers.3.pool.position", {{10, 2}, RandomFloats(20, 1, 2)}},
                          {"layers.3.router.key", {{32, 64}, RandomFloats(2048, 1, 3)}},
@@ -94,6 +95,7 @@ TEST(Adapter, LoadsWhatTheFileHoldsAndFillsInTheLayers) {
   EXPECT_TRUE(adapter->reader.empty());
   EXPECT_FALSE(adapter->question.has_value());
   EXPECT_EQ(adapter->latent_weight, 0.7);
+  EXPECT_EQ(adapter->key_whitening, 0.3);
   EXPECT_NE(adapter->digest, Digest{});
 }
 
@@ -164,6 +166,7 @@ TEST(Adapter, RefusesWrongShapesAndValues) {
                                                   {"alpha", {0.5}},
                                                   {"alpha", {0.5, -1.0}},
                                                   {"latent_weight", -1},
+                                                  {"key_whitening", 1.5},
                                                   {"memory_layers", {1, "3"}},
                                                   {"chunk_tokens", "8"},
                                                   {"chunk_tokens", 0},
