@@ -16,16 +16,16 @@ namespace {
 // lost.
 constexpr int64_t kDepthFactor = 4;
 
-// What routing reads of a run: its passages that `bits` names (all, if empty), and their keys.
-void CountRead(const KeyRun& run, std::span<const uint8_t> bits, int64_t key_bytes,
-               Counters* counters) {
-  if (bits.empty()) {
-    counters->passages += std::ssize(run.passages);
-    counters->bytes_read += run.chunk_begin.back() * key_bytes;
+// What routing reads of a run: its visible passages, and their keys.
+void CountRead(const RouterKeysView& run, Counters* counters) {
+  const int64_t key_bytes = run.key_dim * DTypeSize(run.dtype);
+  if (run.visible == nullptr) {
+    counters->passages += run.num_passages;
+    counters->bytes_read += run.chunk_begin[run.num_passages] * key_bytes;
     return;
   }
-  for (size_t p = 0; p < run.passages.size(); ++p) {
-    if (((bits[p / 8] >> (p % 8)) & 1) == 0) continue;
+  for (int64_t p = 0; p < run.num_passages; ++p) {
+    if (!run.IsVisible(p)) continue;
     ++counters->passages;
     counters->bytes_read += (run.chunk_begin[p + 1] - run.chunk_begin[p]) * key_bytes;
   }
@@ -113,10 +113,10 @@ Result<std::vector<LexicalHit>> Engine::RouteLatent(const Snapshot& snapshot,
   std::vector<RouterKeysView> views;
   for (size_t i = 0; i < runs.size(); ++i) {
     const KeyRun& run = runs[i];
-    const std::span<const uint8_t> bits = bitmaps.empty() ? std::span<const uint8_t>() : bitmaps[i];
     views.push_back({model->memory().key_dtype, std::ssize(run.passages), key_dim, run.keys,
-                     run.scales, run.chunk_begin.data(), run.passages.data(), bits.data()});
-    CountRead(run, bits, key_dim * DTypeSize(model->memory().key_dtype), counters);
+                     run.scales, run.chunk_begin.data(), run.passages.data(),
+                     bitmaps.empty() ? nullptr : bitmaps[i].data()});
+    CountRead(views.back(), counters);
   }
   counters->seconds["filter"] += SecondsSince(start);
 

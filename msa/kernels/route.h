@@ -33,6 +33,10 @@ struct RouterKeysView {
   const int64_t* chunk_begin;
   const PassageId* passage_ids;  // [num_passages], ascending
   const uint8_t* visible;        // bitmap over passages, bit p % 8 of byte p / 8; null: all are
+
+  bool IsVisible(int64_t p) const {
+    return visible == nullptr || ((visible[p / 8] >> (p % 8)) & 1) != 0;
+  }
 };
 
 struct RouteHit {

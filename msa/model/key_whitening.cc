@@ -5,9 +5,9 @@
 
 #include <algorithm>
 #include <queue>
-#include <tuple>
 
 #include "msa/base/check.h"
+#include "msa/base/hash.h"
 #include "msa/kernels/pool.h"
 #include "msa/kernels/rotate.h"
 
@@ -27,14 +27,6 @@ class OneThread {
   const int before_;
 };
 
-// SplitMix64 (Steele et al. 2014): passages are drawn by what it makes of their ids.
-uint64_t Mix(uint64_t x) {
-  x += 0x9e3779b97f4a7c15u;
-  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
-  x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
-  return x ^ (x >> 31);
-}
-
 struct Drawn {
   uint64_t mixed;
   const RouterKeysView* run;
@@ -48,9 +40,8 @@ std::vector<Drawn> Draw(std::span<const RouterKeysView> runs, size_t count) {
   std::priority_queue<Drawn> smallest;
   for (const RouterKeysView& run : runs) {
     for (int64_t p = 0; p < run.num_passages; ++p) {
-      if (run.visible != nullptr && ((run.visible[p / 8] >> (p % 8)) & 1) == 0) continue;
-      if (run.chunk_begin[p] == run.chunk_begin[p + 1]) continue;
-      const uint64_t mixed = Mix(static_cast<uint64_t>(run.passage_ids[p].value));
+      if (!run.IsVisible(p) || run.chunk_begin[p] == run.chunk_begin[p + 1]) continue;
+      const uint64_t mixed = Mix64(static_cast<uint64_t>(run.passage_ids[p].value));
       if (smallest.size() == count && mixed >= smallest.top().mixed) continue;
       smallest.push({mixed, &run, p});
       if (smallest.size() > count) smallest.pop();

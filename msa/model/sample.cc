@@ -4,6 +4,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "msa/base/hash.h"
 #include "msa/model/memory_model.h"
 
 namespace msa {
@@ -12,11 +13,8 @@ namespace {
 // SplitMix64 of (seed, step): one uniform number in [0, 1), the same on every machine and whatever
 // was drawn before.
 double UniformAt(uint64_t seed, uint64_t step) {
-  uint64_t z = seed + 0x9e3779b97f4a7c15ull * (step + 1);
-  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
-  z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
-  z ^= z >> 31;
-  return static_cast<double>(z >> 11) * 0x1.0p-53;
+  const uint64_t mixed = Mix64(seed + 0x9e3779b97f4a7c15u * step);
+  return static_cast<double>(mixed >> 11) * 0x1.0p-53;
 }
 
 }  // namespace

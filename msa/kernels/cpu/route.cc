@@ -177,9 +177,6 @@ class RunPassages {
     return std::upper_bound(first, end, row) - run_.chunk_begin - 1;
   }
 
-  bool Visible(int64_t passage) const {
-    return run_.visible == nullptr || ((run_.visible[passage / 8] >> (passage % 8)) & 1);
-  }
   // The next passages worth scoring in [*begin, end): sets [*begin, *span_end), false if none.
   bool NextSpan(int64_t* begin, int64_t end, int64_t* span_end) const {
     if (run_.visible == nullptr) {
@@ -251,7 +248,7 @@ class Router {
         for (; found != 0; found &= found - 1) {
           const int64_t r = std::countr_zero(found);
           passage = passages.Holding(row + r, passage);
-          if (passages.Visible(passage)) OfferRow(run.passage_ids[passage], r, state);
+          if (run.IsVisible(passage)) OfferRow(run.passage_ids[passage], r, state);
         }
       }
     }
