@@ -102,14 +102,10 @@ class BatchMaker::Builder {
         cue = kCueTokens;
       }
       if (row.size() < 2) continue;
-      const int64_t begin = batch.read.rows.num_tokens();
-      batch.read.rows.Add(row);
+      batch.read.AddRow(row, cue);
       batch.read.attached.push_back(WithOthers(random, attached, Below(random, phase.beside + 1)));
-      batch.read.AddTargets(begin, cue, std::ssize(row), 1);
       if (batch.task == TrainTask::kStranger && phase.stranger_teacher > 0) {
-        const int64_t told = batch.told.rows.num_tokens();
-        batch.told.rows.Add(row);
-        batch.told.AddTargets(told, cue, std::ssize(row), 1);
+        batch.told.AddRow(row, cue);
         Teach(phase.stranger_teacher);
       }
     }
@@ -174,9 +170,7 @@ class BatchMaker::Builder {
         RenderChat(maker_.family_, maker_.tokenizer_, ReadingPrompt(question, texts));
     const auto prompt = std::ssize(row);
     row.insert(row.end(), answer.begin(), answer.end());
-    const int64_t begin = to->rows.num_tokens();
-    to->rows.Add(row);
-    to->AddTargets(begin, prompt, std::ssize(row), 1);
+    to->AddRow(row, prompt);
   }
 
   PromptText TextOf(int64_t passage) const {

@@ -76,11 +76,13 @@ struct TrainModel::Chunks {
   }
 };
 
-void ReaderRows::AddTargets(int64_t row_begin, int64_t begin, int64_t end, float weight) {
-  for (int64_t i = std::max<int64_t>(begin, 1); i < end; ++i) {
-    positions.push_back(row_begin + i - 1);
-    targets.push_back(rows.tokens[static_cast<size_t>(row_begin + i)]);
-    weights.push_back(weight);
+void ReaderRows::AddRow(std::span<const TokenId> row, int64_t first_target) {
+  const int64_t begin = rows.num_tokens();
+  rows.Add(row);
+  for (int64_t i = std::max<int64_t>(first_target, 1); i < std::ssize(row); ++i) {
+    positions.push_back(begin + i - 1);
+    targets.push_back(row[static_cast<size_t>(i)]);
+    weights.push_back(1);
   }
 }
 

@@ -62,8 +62,9 @@ struct ReaderRows {
   // Of each target, how much a teacher's prediction stands for; empty: nothing.
   std::vector<float> taught;
 
-  // The tokens of row [begin, end) after its first, each to be predicted from those before.
-  void AddTargets(int64_t row_begin, int64_t begin, int64_t end, float weight);
+  // A row whose tokens from `first_target` on, but for its first, are each to be predicted from
+  // those before.
+  void AddRow(std::span<const TokenId> row, int64_t first_target);
 };
 
 class TrainModel {
