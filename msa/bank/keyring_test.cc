@@ -8,6 +8,7 @@
 
 #include "msa/bank/bank_test_util.h"
 #include "msa/bank/fault_file_system.h"
+#include "msa/base/test_file_system.h"
 
 namespace msa {
 namespace {
@@ -16,48 +17,29 @@ using Kind = Keyring::Kind;
 using ::testing::HasSubstr;
 
 // Counts the bytes that are read.
-class CountingFileSystem final : public FileSystem {
+class CountingFileSystem final : public TestFileSystem {
  public:
   int64_t bytes_read() const { return bytes_read_; }
 
   Result<std::unique_ptr<File>> Open(const std::string& path, OpenMode mode) override {
-    MSA_ASSIGN_OR_RETURN(auto file, base_.Open(path, mode));
+    MSA_ASSIGN_OR_RETURN(auto file, TestFileSystem::Open(path, mode));
     return std::make_unique<CountingFile>(std::move(file), bytes_read_);
   }
-  Status Remove(const std::string& path) override { return base_.Remove(path); }
-  Status Rename(const std::string& from, const std::string& to) override {
-    return base_.Rename(from, to);
-  }
-  Status MakeDirectory(const std::string& path) override { return base_.MakeDirectory(path); }
-  Status SyncDirectory(const std::string& path) override { return base_.SyncDirectory(path); }
-  Result<std::vector<std::string>> List(const std::string& path) override {
-    return base_.List(path);
-  }
-  bool Exists(const std::string& path) override { return base_.Exists(path); }
 
  private:
-  class CountingFile final : public File {
+  class CountingFile final : public TestFile {
    public:
     CountingFile(std::unique_ptr<File> base, int64_t& bytes_read)
-        : base_(std::move(base)), bytes_read_(bytes_read) {}
+        : TestFile(std::move(base)), bytes_read_(bytes_read) {}
     Status ReadAt(int64_t offset, std::span<std::byte> out) const override {
       bytes_read_ += std::ssize(out);
-      return base_->ReadAt(offset, out);
+      return TestFile::ReadAt(offset, out);
     }
-    Status WriteAt(int64_t offset, std::span<const std::byte> data) override {
-      return base_->WriteAt(offset, data);
-    }
-    Status Truncate(int64_t size) override { return base_->Truncate(size); }
-    Status Sync() override { return base_->Sync(); }
-    Result<int64_t> Size() const override { return base_->Size(); }
-    Status Close() override { return base_->Close(); }
 
    private:
-    std::unique_ptr<File> base_;
     int64_t& bytes_read_;
   };
 
-  FileSystem& base_ = PosixFileSystem();
   int64_t bytes_read_ = 0;
 };
 

@@ -5,6 +5,7 @@
 
 #include <array>
 
+#include "msa/base/test_file_system.h"
 #include "msa/base/test_support.h"
 
 namespace msa {
@@ -15,68 +16,56 @@ using ::testing::HasSubstr;
 
 // The system's files until `operations` calls that change something have passed; then every one
 // fails, as if the machine had stopped there.
-class StoppingFileSystem final : public FileSystem {
+class StoppingFileSystem final : public TestFileSystem {
  public:
   explicit StoppingFileSystem(int operations) : left_(operations) {}
   bool stopped() const { return left_ < 0; }
 
   Result<std::unique_ptr<File>> Open(const std::string& path, OpenMode mode) override {
     MSA_RETURN_IF_ERROR(Step());
-    MSA_ASSIGN_OR_RETURN(auto file, base_.Open(path, mode));
+    MSA_ASSIGN_OR_RETURN(auto file, TestFileSystem::Open(path, mode));
     return std::make_unique<StoppingFile>(this, std::move(file));
   }
   Status Remove(const std::string& path) override {
     MSA_RETURN_IF_ERROR(Step());
-    return base_.Remove(path);
+    return TestFileSystem::Remove(path);
   }
   Status Rename(const std::string& from, const std::string& to) override {
     MSA_RETURN_IF_ERROR(Step());
-    return base_.Rename(from, to);
+    return TestFileSystem::Rename(from, to);
   }
-  Status MakeDirectory(const std::string& path) override { return base_.MakeDirectory(path); }
   Status SyncDirectory(const std::string& path) override {
     MSA_RETURN_IF_ERROR(Step());
-    return base_.SyncDirectory(path);
+    return TestFileSystem::SyncDirectory(path);
   }
-  Result<std::vector<std::string>> List(const std::string& path) override {
-    return base_.List(path);
-  }
-  bool Exists(const std::string& path) override { return base_.Exists(path); }
 
  private:
-  class StoppingFile final : public File {
+  class StoppingFile final : public TestFile {
    public:
     StoppingFile(StoppingFileSystem* fs, std::unique_ptr<File> base)
-        : fs_(fs), base_(std::move(base)) {}
-    Status ReadAt(int64_t offset, std::span<std::byte> out) const override {
-      return base_->ReadAt(offset, out);
-    }
+        : TestFile(std::move(base)), fs_(fs) {}
     Status WriteAt(int64_t offset, std::span<const std::byte> data) override {
       const Status status = fs_->Step();
       // A write may stop half way.
       const size_t written = status.ok() ? data.size() : data.size() / 2;
-      MSA_RETURN_IF_ERROR(base_->WriteAt(offset, data.first(written)));
+      MSA_RETURN_IF_ERROR(TestFile::WriteAt(offset, data.first(written)));
       return status;
     }
     Status Truncate(int64_t size) override {
       MSA_RETURN_IF_ERROR(fs_->Step());
-      return base_->Truncate(size);
+      return TestFile::Truncate(size);
     }
     Status Sync() override {
       MSA_RETURN_IF_ERROR(fs_->Step());
-      return base_->Sync();
+      return TestFile::Sync();
     }
-    Result<int64_t> Size() const override { return base_->Size(); }
-    Status Close() override { return base_->Close(); }
 
    private:
     StoppingFileSystem* fs_;
-    std::unique_ptr<File> base_;
   };
 
   Status Step() { return --left_ < 0 ? IoError("stopped") : OkStatus(); }
 
-  FileSystem& base_ = PosixFileSystem();
   int left_;
 };
 
