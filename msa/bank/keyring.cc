@@ -297,7 +297,9 @@ std::vector<Keyring::Place> Keyring::PlacesInPart(const RandomNumber& number) co
   for (size_t offset = 0; offset < part_.bytes.size(); offset += kSlotBytes) {
     const auto slot = std::span(part_.bytes).subspan(offset, kSlotBytes);
     const int64_t position = part_.begin + static_cast<int64_t>(offset);
-    if (position > 0 && HasNumber(slot, number)) places.push_back({position, ParseSlot(slot)});
+    if (position > 0 && HasNumber(slot, number) && !IsFree(slot)) {
+      places.push_back({position, ParseSlot(slot)});
+    }
   }
   return places;
 }

@@ -369,6 +369,22 @@ TEST_F(KeyringTest, SlotsOfShardsAreUsedAgain) {
   EXPECT_EQ(ReadFile(path_).value().size(), 256U);
 }
 
+// No writer makes the number zero, which a free slot seems to have.
+TEST_F(KeyringTest, FreeSlotsAreNoKeysOfNumberZero) {
+  const auto keyring = Open();
+  for (int i = 0; i < 2; ++i) ASSERT_OK(keyring->Add(Kind::kShard, RandomNumber{}));
+  keyring->Forget();
+  ASSERT_OK(keyring->DestroyShardsExcept({}));
+  std::map<RandomNumber, std::string> keys;
+  for (int i = 0; i < 4; ++i) {
+    const RandomNumber number = MakeRandomNumber();
+    keys[number] = Hex(keyring->Add(Kind::kDocument, number).value());
+  }
+  ASSERT_OK(keyring->Sync());
+  const auto opened = Open();
+  for (const auto& [number, key] : keys) EXPECT_EQ(Find(*opened, Kind::kDocument, number), key);
+}
+
 TEST_F(KeyringTest, ChangedMasterKeyOpensAllAndTheOneBeforeNothing) {
   const RandomNumber document = MakeRandomNumber();
   const RandomNumber shard = MakeRandomNumber();
