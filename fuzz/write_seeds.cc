@@ -11,6 +11,7 @@
 #include "msa/bank/bytes.h"
 #include "msa/bank/certificate.h"
 #include "msa/bank/golden_bank.h"
+#include "msa/bank/keyring.h"
 #include "msa/bank/latents_transfer.h"
 #include "msa/bank/pack.h"
 #include "support.h"
@@ -129,6 +130,26 @@ void WriteSigned(const Seeds& seeds) {
   seeds.Write("certificate", "deep", Nested("{\"format\":\"msa-certificate\",\"version\":", "}"));
 }
 
+// As keyring_fuzz.cc opens them, with keys of both kinds and some that were destroyed: one within
+// what a keyring reads at once, and one beyond it.
+void WriteKeyrings(const Seeds& seeds) {
+  for (const int keys : {5, 40}) {
+    const TestFolder folder;
+    const std::string path = folder.File("keys");
+    const SecretKey master{Secret{}};
+    MSA_CHECK(Keyring::Create(PosixFileSystem(), path, BankId{}, master).ok());
+    const auto keyring = Keyring::Open(PosixFileSystem(), path, BankId{}, master).value();
+    for (int i = 0; i < keys; ++i) {
+      const auto kind = i % 3 == 2 ? Keyring::Kind::kShard : Keyring::Kind::kDocument;
+      const RandomNumber number = MakeRandomNumber();
+      MSA_CHECK(keyring->Add(kind, number).ok());
+      if (i % 5 == 0) MSA_CHECK(keyring->Destroy(kind, number).ok());
+    }
+    MSA_CHECK(keyring->Sync().ok());
+    seeds.Write("keyring", std::to_string(keys), ReadFile(path).value());
+  }
+}
+
 // One key of each kind and two tensors.
 void WriteGguf(const Seeds& seeds) {
   ByteWriter gguf;
@@ -184,6 +205,7 @@ int main(int argc, char** argv) {
   WriteTail(seeds);
   WriteFrames(seeds);
   WriteSigned(seeds);
+  WriteKeyrings(seeds);
   WriteGguf(seeds);
   WriteText(seeds);
 }
