@@ -356,6 +356,26 @@ TEST_F(FormatTest, RowsThatNoWriterMakesAreRefused) {
   }
 }
 
+TEST_F(FormatTest, VersionsWithNumbersThatNoWriterGaveAreNotCompacted) {
+  for (const char* number : {"-9000000000000", "9000000000000"}) {
+    SCOPED_TRACE(number);
+    const std::string copy = path_ + number;
+    std::filesystem::copy(path_, copy, std::filesystem::copy_options::recursive);
+    {
+      auto db = Database::Open(copy + "/catalog.sqlite", SQLITE_OPEN_READWRITE);
+      ASSERT_OK(db);
+      const std::string change = std::string("UPDATE versions SET id = ") + number;
+      ASSERT_OK(db->Execute((change + " WHERE id = 3").c_str()));
+    }
+    const auto bank = Bank::Open(copy);
+    ASSERT_OK(bank);
+    const auto writer = (*bank)->StartWrite();
+    ASSERT_OK(writer);
+    const auto compacted = (*writer)->Compact(Retention{.text_days = 0, .latents_days = 0});
+    EXPECT_EQ(compacted.status().code(), StatusCode::kDataLoss);
+  }
+}
+
 TEST_F(FormatTest, DeepJsonIsRefused) {
   constexpr size_t kDepth = 30000;
   const std::string deep = std::string(kDepth, '[') + std::string(kDepth, ']');

@@ -86,6 +86,17 @@ Result<Expired> Expired::Find(Catalog& catalog, const BankId& bank, int64_t unix
   Expired expired;
   MSA_ASSIGN_OR_RETURN(expired.retention_, ReadRetention(catalog));
   const Retention& retention = expired.retention_;
+  MSA_ASSIGN_OR_RETURN(const CatalogState state, catalog.ReadState());
+  MSA_ASSIGN_OR_RETURN(
+      Statement ends,
+      catalog.db().Prepare("SELECT ifnull(min(id), 0), ifnull(max(id), -1), count(*)"
+                           " FROM versions"));
+  MSA_RETURN_IF_ERROR(ends.Step().status());
+  // The state does not count those that are being added yet.
+  if (ends.Int(0) < 0 || ends.Int(1) >= state.next_version + ends.Int(2)) {
+    return DataLoss("catalog: a version has a number that no writer gave");
+  }
+  ends.Reset();
   MSA_ASSIGN_OR_RETURN(expired.texts_kept_,
                        VersionsKept(catalog, bank, retention.text_days, unix_ms));
   MSA_ASSIGN_OR_RETURN(expired.latents_kept_,

@@ -44,6 +44,7 @@ std::vector<size_t> ChooseFiles(std::span<const FileUse> files, const Compaction
 // What a bank does not keep any more.
 class Expired {
  public:
+  // kDataLoss: the catalog holds versions with numbers that no writer gave.
   static Result<Expired> Find(Catalog& catalog, const BankId& bank, int64_t unix_ms);
 
   bool text(int64_t version) const { return !Holds(texts_kept_, version); }
@@ -56,7 +57,8 @@ class Expired {
  private:
   // Versions beyond the end came after it was made.
   static bool Holds(const std::vector<bool>& set, int64_t version) {
-    return version < static_cast<int64_t>(set.size()) ? set[static_cast<size_t>(version)] : true;
+    const bool in_set = version >= 0 && version < static_cast<int64_t>(set.size());
+    return in_set ? set[static_cast<size_t>(version)] : true;
   }
   Retention retention_;
   std::vector<bool> texts_kept_;
