@@ -237,6 +237,41 @@ def test_reading_equals_the_plain_computation(command, tiny, tmp_path):
     assert report["given"]["nothing"]["exact_match"] == pytest.approx(exact / len(pairs))
 
 
+def test_reading_takes_what_is_found(command, tiny, tmp_path):
+    """Of each question's passages, k are given: those that a head finds, or those of a file's documents in the order
+    of their scores. A question asks with its passage's first words, so the lexical head finds that first."""
+    words = [" ".join(text.split()[:4]) for text in TEXTS]
+    pairs = [{"query": words[i], "positive": text, "answer": "ready", "title": "A"} for i, text in enumerate(TEXTS)]
+    path = tmp_path / "pairs.jsonl"
+    path.write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
+    ranking = tmp_path / "found.jsonl"
+
+    def read(*options):
+        report, = command.json("eval", "reading", path, "--model", tiny.folder, "--chat-template", "llama3", *options,
+                               *shapes(passage_tokens=128, chunk_tokens=8))
+        return {name: figures["nats"]["mean"] for name, figures in report["given"].items()}
+
+    def rank(documents_of):
+        rows = [{"qid": str(i), "docid": str(d), "score": -at} for i in range(3) for at, d in enumerate(documents_of(i))]
+        ranking.write_text("".join(json.dumps(row) + "\n" for row in reversed(rows)))
+
+    relevant = read()
+    assert read("--passages", "lexical", "-k", 1) == relevant
+    rank(lambda i: [i, (i + 1) % 3])
+    assert read("--ranking", ranking, "-k", 1) == relevant
+    both = read("--ranking", ranking)
+    rank(lambda i: [(i + 1) % 3])
+    wrong = read("--ranking", ranking)
+    for given in ("latents", "text"):
+        assert len({both[given], wrong[given], relevant[given]}) == 3
+    assert wrong["nothing"] == relevant["nothing"]
+    command("eval", "reading", path, "--ranking", ranking, "--passages", "latent", status=USAGE)
+    ranking.write_text(json.dumps({"qid": "0", "docid": "0"}) + "\n")
+    error = command("eval", "reading", path, "--model", tiny.folder, "--chat-template", "llama3", "--ranking", ranking,
+                    *shapes(), status=FAILED)
+    assert "score" in error.stderr
+
+
 def test_needles_are_found_by_their_words(command, tiny, tmp_path):
     """Random names are found by the lexical head wherever they stand, and nothing is found where k is too small for
     all values. Answers of a random model say nothing."""

@@ -9,6 +9,7 @@ namespace {
 
 struct Options : EvalOptions {
   std::vector<std::string> sets;
+  std::string passages = "relevant";
   ReadingOptions reading;
 };
 
@@ -34,6 +35,9 @@ void Print(const ReadingReport& report) {
 Status Run(const Options& options) {
   ReadingOptions reading = options.reading;
   MSA_RETURN_IF_ERROR(options.Fill(&reading));
+  for (const Heads heads : {Heads::kLexical, Heads::kLatent, Heads::kFused}) {
+    if (options.passages == HeadsName(heads)) reading.heads = heads;
+  }
   for (const std::string& path : options.sets) {
     MSA_ASSIGN_OR_RETURN(const EvalSet set, ReadEvalSet(path));
     MSA_ASSIGN_OR_RETURN(const ReadingReport report, EvaluateReading(set, reading));
@@ -54,6 +58,22 @@ void DeclareEvalReading(CLI::App& eval, int* exit_status) {
                    "Folders with docs, queries (with \"answers\") and qrels, or files of pairs "
                    "{\"query\", \"positive\", \"answer\"}")
       ->required();
+  CLI::Option* passages =
+      command
+          ->add_option("--passages", options->passages,
+                       "Those of the relevant documents, or what these heads find in the set")
+          ->check(CLI::IsMember({"relevant", "lexical", "latent", "fused"}))
+          ->capture_default_str();
+  command
+      ->add_option("--ranking", options->reading.ranking,
+                   "Those of the documents that another system found: JSON Lines {\"qid\", "
+                   "\"docid\", \"score\"}, for one SET")
+      ->check(CLI::ExistingFile)
+      ->excludes(passages);
+  command
+      ->add_option("-k", options->reading.k,
+                   "Passages at most (default: as many as msa ask selects)")
+      ->check(CLI::Range(1, 1024));
   command->add_flag("--generate", options->reading.generate,
                     "Greedy answers too: exact match and F1");
   command->add_option("--max-tokens", options->reading.max_tokens, "Longest such answer")

@@ -140,6 +140,26 @@ Result<EvalSet> ReadEvalSet(const std::string& path) {
   return set;
 }
 
+Result<DocumentRankings> ReadRankings(const std::string& path) {
+  std::unordered_map<std::string, std::vector<std::pair<double, std::string>>> found;
+  MSA_RETURN_IF_ERROR(ReadRows(path, [&](const Json& row) {
+    const auto score = row.find("score");
+    const bool scored = score != row.end() && score->is_number();
+    if (scored) found[Field(row, "qid")].emplace_back(score->get<double>(), Field(row, "docid"));
+    return true;
+  }));
+  if (found.empty()) {
+    return InvalidArgument(path + ": no row has \"qid\", \"docid\" and a number \"score\"");
+  }
+  DocumentRankings rankings;
+  for (auto& [question, documents] : found) {
+    std::stable_sort(documents.begin(), documents.end(),
+                     [](const auto& a, const auto& b) { return a.first > b.first; });
+    for (auto& [score, id] : documents) rankings[question].push_back(std::move(id));
+  }
+  return rankings;
+}
+
 Result<std::vector<EvalDocument>> SampleCorpus(const std::string& path, int64_t count,
                                                uint64_t seed) {
   std::vector<EvalDocument> all;

@@ -7,6 +7,7 @@
 #include <nlohmann/json_fwd.hpp>
 #include <span>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "msa/base/function_ref.h"
@@ -41,6 +42,11 @@ Status ReadRows(const std::string& path, FunctionRef<bool(const nlohmann::json& 
 // A folder with docs, queries and qrels, or a file of pairs {"query", "positive", "answer"?}, where
 // each different `positive` becomes a document. Questions without a relevant document are left out.
 Result<EvalSet> ReadEvalSet(const std::string& path);
+
+// What some system found: rows {"qid", "docid", "score"}, as documents of each question, the best
+// score first.
+using DocumentRankings = std::unordered_map<std::string, std::vector<std::string>>;
+Result<DocumentRankings> ReadRankings(const std::string& path);
 
 // Documents with text, in the order of the file; `count` of them drawn evenly if there are more
 // (0: all). The same for a seed.

@@ -5,6 +5,7 @@
 #include <unordered_map>
 
 #include "msa/eval/memories.h"
+#include "msa/eval/search_index.h"
 #include "msa/text/passages.h"
 #include "msa/text/prompt.h"
 #include "msa/text/whitespace.h"
@@ -23,33 +24,25 @@ bool ContainsIgnoringCase(std::string_view text, std::string_view part) {
                      [&](char a, char b) { return lower(a) == lower(b); }) != text.end();
 }
 
-struct GoldPassage {
-  PromptText text;
-  std::vector<TokenId> tokens;
-  bool holds_answer = false;
-};
-
 // One question as all conditions read it.
 struct Item {
   const EvalQuestion* question;
-  std::vector<GoldPassage> gold;  // of the relevant documents, at most top_k, best first
+  std::vector<IndexedPassage> passages;  // best first
   std::vector<TokenId> bare_prompt, text_prompt;
   std::vector<TokenId> answer;
 };
 
 class Reading {
  public:
-  Reading(const EvalSet& set, const ReadingOptions& options, MemoryModel& model, ChatFamily family)
-      : options_(options), model_(model), family_(family) {
-    for (const EvalDocument& document : set.documents) documents_[document.id] = &document;
-  }
+  Reading(const ReadingOptions& options, MemoryModel& model, ChatFamily family)
+      : options_(options), model_(model), family_(family) {}
 
-  Item Prepare(const EvalQuestion& question) const {
-    Item item{&question, Gold(question), {}, {}, {}};
+  Item Prepare(const EvalQuestion& question, std::vector<IndexedPassage> passages) const {
+    Item item{&question, std::move(passages), {}, {}, {}};
     item.answer = model_.tokenizer().Encode(question.answers.front());
     if (item.answer.size() > kMaxAnswerTokens) item.answer.resize(kMaxAnswerTokens);
     std::vector<PromptText> texts;
-    for (const GoldPassage& passage : item.gold) texts.push_back(passage.text);
+    for (const IndexedPassage& passage : item.passages) texts.push_back(passage.text);
     item.bare_prompt = Prompt(question, {});
     // As much text as the context holds beside an answer, as Engine::Ask does.
     const int64_t room = model_.backbone().context_tokens - static_cast<int64_t>(kMaxAnswerTokens) -
@@ -135,51 +128,26 @@ class Reading {
     return range;
   }
 
-  std::vector<GoldPassage> Gold(const EvalQuestion& question) const {
-    std::vector<GoldPassage> gold;
-    for (const auto& [id, rel] : question.relevant) {
-      const auto it = documents_.find(id);
-      if (it == documents_.end()) continue;
-      Document document;
-      document.title = it->second->title;
-      document.text = it->second->text;
-      for (Passage& passage : SplitPassages(document, model_.tokenizer(),
-                                            {.max_tokens = model_.memory().passage_tokens})) {
-        std::string text = document.text.substr(static_cast<size_t>(passage.begin),
-                                                static_cast<size_t>(passage.end - passage.begin));
-        const bool holds = std::any_of(
-            question.answers.begin(), question.answers.end(),
-            [&](const std::string& answer) { return ContainsIgnoringCase(text, answer); });
-        gold.push_back({{document.title, std::move(text)}, std::move(passage.tokens), holds});
-      }
-    }
-    std::stable_sort(gold.begin(), gold.end(), [](const GoldPassage& a, const GoldPassage& b) {
-      return a.holds_answer > b.holds_answer;
-    });
-    if (std::ssize(gold) > model_.memory().top_k) {
-      gold.resize(static_cast<size_t>(model_.memory().top_k));
-    }
-    return gold;
-  }
-
   std::vector<TokenId> Prompt(const EvalQuestion& question,
                               std::span<const PromptText> texts) const {
     return RenderChat(family_, model_.tokenizer(), ReadingPrompt(question.text, texts));
   }
 
-  // The latents of all gold passages of each question in `chosen`.
+  // The latents of all passages of each question in `chosen`.
   Result<std::vector<AttachedMemory>> Memories(std::span<const Item> items,
                                                std::span<const size_t> chosen) const {
     std::vector<std::span<const TokenId>> passages;
     for (const size_t i : chosen) {
-      for (const GoldPassage& passage : items[i].gold) passages.emplace_back(passage.tokens);
+      for (const IndexedPassage& passage : items[i].passages) {
+        passages.emplace_back(passage.tokens);
+      }
     }
     MSA_ASSIGN_OR_RETURN(const auto each, EncodeMemories(model_, passages));
     std::vector<AttachedMemory> joined;
     std::span<const AttachedMemory> rest = each;
     for (const size_t i : chosen) {
-      joined.push_back(Join(rest.first(items[i].gold.size())));
-      rest = rest.subspan(items[i].gold.size());
+      joined.push_back(Join(rest.first(items[i].passages.size())));
+      rest = rest.subspan(items[i].passages.size());
     }
     return joined;
   }
@@ -202,11 +170,79 @@ class Reading {
   const ReadingOptions& options_;
   MemoryModel& model_;
   const ChatFamily family_;
-  std::unordered_map<std::string, const EvalDocument*> documents_;
   std::array<std::vector<double>, kGivens> nats_;  // of each question's answer
   std::vector<double> weights_;                    // its tokens
   std::array<double, kGivens> exact_ = {}, f1_ = {};
 };
+
+// The passages of these documents of the set, cut as `msa add` cuts them.
+class DocumentPassages {
+ public:
+  DocumentPassages(const EvalSet& set, const MemoryModel& model) : model_(model) {
+    for (const EvalDocument& document : set.documents) documents_[document.id] = &document;
+  }
+
+  void Append(const std::string& id, std::vector<IndexedPassage>* passages) const {
+    const auto it = documents_.find(id);
+    if (it == documents_.end()) return;
+    Document document;
+    document.title = it->second->title;
+    document.text = it->second->text;
+    for (Passage& passage : SplitPassages(document, model_.tokenizer(),
+                                          {.max_tokens = model_.memory().passage_tokens})) {
+      std::string text = document.text.substr(static_cast<size_t>(passage.begin),
+                                              static_cast<size_t>(passage.end - passage.begin));
+      passages->push_back({id, {document.title, std::move(text)}, std::move(passage.tokens)});
+    }
+  }
+
+ private:
+  const MemoryModel& model_;
+  std::unordered_map<std::string, const EvalDocument*> documents_;
+};
+
+// Of the relevant documents, those that hold an answer first.
+std::vector<IndexedPassage> RelevantPassages(const DocumentPassages& documents,
+                                             const EvalQuestion& question) {
+  std::vector<IndexedPassage> passages;
+  for (const auto& [id, rel] : question.relevant) documents.Append(id, &passages);
+  std::stable_partition(passages.begin(), passages.end(), [&](const IndexedPassage& passage) {
+    return std::any_of(
+        question.answers.begin(), question.answers.end(),
+        [&](const std::string& answer) { return ContainsIgnoringCase(passage.text.text, answer); });
+  });
+  return passages;
+}
+
+// At most k for each question, as the options say; `index` where heads choose.
+Result<std::vector<std::vector<IndexedPassage>>> ChoosePassages(
+    const EvalSet& set, std::span<const EvalQuestion> questions, const ReadingOptions& options,
+    const MemoryModel& model, int64_t k, SearchIndex* index) {
+  std::vector<std::vector<IndexedPassage>> chosen(questions.size());
+  if (index != nullptr) {
+    MSA_ASSIGN_OR_RETURN(const Rankings found, index->Rank(*options.heads, questions, k));
+    for (size_t q = 0; q < questions.size(); ++q) {
+      for (const LexicalHit& hit : found[q]) chosen[q].push_back(index->passage(hit.passage));
+    }
+    return chosen;
+  }
+  DocumentRankings rankings;
+  if (!options.ranking.empty()) {
+    MSA_ASSIGN_OR_RETURN(rankings, ReadRankings(options.ranking));
+  }
+  const DocumentPassages documents(set, model);
+  for (size_t q = 0; q < questions.size(); ++q) {
+    if (options.ranking.empty()) {
+      chosen[q] = RelevantPassages(documents, questions[q]);
+    } else {
+      for (const std::string& id : rankings[questions[q].id]) {
+        if (std::ssize(chosen[q]) < k) documents.Append(id, &chosen[q]);
+      }
+    }
+    if (std::ssize(chosen[q]) > k) chosen[q].resize(static_cast<size_t>(k));
+  }
+  return chosen;
+}
 
 // For each question one that shares no document with it, half the list away.
 Result<std::vector<size_t>> ChooseStrangers(std::span<const Item> items) {
@@ -232,19 +268,34 @@ Result<std::vector<size_t>> ChooseStrangers(std::span<const Item> items) {
 }  // namespace
 
 Result<ReadingReport> EvaluateReading(const EvalSet& set, const ReadingOptions& options) {
-  std::vector<const EvalQuestion*> answered;
+  std::vector<EvalQuestion> answered;
   for (const EvalQuestion& question : set.questions) {
-    if (!question.answers.empty()) answered.push_back(&question);
+    if (!question.answers.empty()) answered.push_back(question);
   }
   if (answered.empty()) return InvalidArgument(set.name + ": no question has an answer");
-  MSA_ASSIGN_OR_RETURN(const auto model, LoadEvalModel(options.engine));
-  MSA_ASSIGN_OR_RETURN(const ChatFamily family,
-                       ChooseChatFamily(options.engine.chat_family, model->chat_template()));
-  Reading reading(set, options, *model, family);
-  std::vector<Item> items;
+  std::vector<EvalQuestion> questions;
   for (const int64_t q : SampleIndexes(std::ssize(answered), options.sample, options.seed)) {
-    Item item = reading.Prepare(*answered[static_cast<size_t>(q)]);
-    if (!item.gold.empty()) items.push_back(std::move(item));
+    questions.push_back(std::move(answered[static_cast<size_t>(q)]));
+  }
+  std::unique_ptr<SearchIndex> index;
+  std::unique_ptr<MemoryModel> loaded;
+  if (options.heads) {
+    MSA_ASSIGN_OR_RETURN(index, SearchIndex::Build(set.documents, options.engine,
+                                                   *options.heads != Heads::kLexical));
+  } else {
+    MSA_ASSIGN_OR_RETURN(loaded, LoadEvalModel(options.engine));
+  }
+  MemoryModel& model = index ? index->model() : *loaded;
+  const int64_t k = options.k > 0 ? options.k : model.memory().top_k;
+  MSA_ASSIGN_OR_RETURN(const ChatFamily family,
+                       ChooseChatFamily(options.engine.chat_family, model.chat_template()));
+  MSA_ASSIGN_OR_RETURN(auto passages,
+                       ChoosePassages(set, questions, options, model, k, index.get()));
+  Reading reading(options, model, family);
+  std::vector<Item> items;
+  for (size_t q = 0; q < questions.size(); ++q) {
+    if (passages[q].empty()) continue;
+    items.push_back(reading.Prepare(questions[q], std::move(passages[q])));
   }
   if (items.empty()) return InvalidArgument(set.name + ": no question's documents are there");
   MSA_ASSIGN_OR_RETURN(const std::vector<size_t> strangers, ChooseStrangers(items));

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -22,6 +23,12 @@ struct ReadingOptions {
   EngineOptions engine;
   int64_t sample = 200;  // questions
   uint64_t seed = 0;
+  // Which passages a question is given: those that these heads rank first among the whole set, or
+  // those of the documents that another system ranks first (a file, see ReadRankings), or else
+  // those of the relevant documents.
+  std::optional<Heads> heads;
+  std::string ranking;
+  int64_t k = 0;            // passages at most; 0: as many as an answer selects
   bool generate = false;    // greedy answers too
   int64_t max_tokens = 32;  // of such an answer
 };

@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <numeric>
 
-#include "msa/engine/fusion.h"
-
 namespace msa {
 namespace {
 
@@ -26,19 +24,6 @@ RetrievalFigures Measure(const SearchIndex& index, const Rankings& rankings,
   const auto n = static_cast<double>(questions.size());
   return {sum.ndcg10 / n,    sum.recall1 / n, sum.recall10 / n,     sum.recall16 / n,
           sum.recall100 / n, sum.mrr / n,     LargestHub(documents)};
-}
-
-Rankings Fuse(const Rankings& lexical, const Rankings& latent, double latent_weight,
-              int64_t depth) {
-  Rankings fused;
-  for (size_t q = 0; q < lexical.size(); ++q) {
-    auto& ranking = fused.emplace_back();
-    for (const FusedPassage& hit :
-         FuseScores({{1, lexical[q]}, {latent_weight, latent[q]}}, depth)) {
-      ranking.push_back({hit.passage, static_cast<float>(hit.score)});
-    }
-  }
-  return fused;
 }
 
 }  // namespace
@@ -69,7 +54,7 @@ Result<RetrievalReport> EvaluateRetrieval(const EvalSet& set, const RetrievalOpt
   }
   for (const Heads head : options.heads) {
     const Rankings both = head == Heads::kFused
-                              ? Fuse(lexical, latent, report.latent_weight, options.depth)
+                              ? FuseRankings(lexical, latent, report.latent_weight, options.depth)
                               : Rankings();
     const Rankings& rankings = head == Heads::kLexical  ? lexical
                                : head == Heads::kLatent ? latent
@@ -77,7 +62,7 @@ Result<RetrievalReport> EvaluateRetrieval(const EvalSet& set, const RetrievalOpt
     report.heads.emplace_back(head, Measure(*index, rankings, questions));
   }
   for (const double weight : options.sweep) {
-    const Rankings both = Fuse(lexical, latent, weight, options.depth);
+    const Rankings both = FuseRankings(lexical, latent, weight, options.depth);
     report.sweep.emplace_back(weight, Measure(*index, both, questions).ndcg10);
   }
   return report;

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 #include <unordered_set>
 
+#include "msa/engine/fusion.h"
 #include "msa/kernels/pool.h"
 #include "msa/kernels/rotate.h"
 #include "msa/kernels/route.h"
@@ -23,6 +24,19 @@ constexpr int64_t kEncodeTokens = 65536;
 constexpr int64_t kRouteQuestions = 256;
 
 }  // namespace
+
+Rankings FuseRankings(const Rankings& lexical, const Rankings& latent, double latent_weight,
+                      int64_t depth) {
+  Rankings fused;
+  for (size_t q = 0; q < lexical.size(); ++q) {
+    auto& ranking = fused.emplace_back();
+    for (const FusedPassage& hit :
+         FuseScores({{1, lexical[q]}, {latent_weight, latent[q]}}, depth)) {
+      ranking.push_back({hit.passage, static_cast<float>(hit.score)});
+    }
+  }
+  return fused;
+}
 
 TemporaryBank::TemporaryBank() : folder_((fs::temp_directory_path() / "msa_eval_XXXXXX").string()) {
   if (::mkdtemp(folder_.data()) == nullptr) folder_.clear();
@@ -62,11 +76,7 @@ Result<std::unique_ptr<SearchIndex>> SearchIndex::Build(std::span<const EvalDocu
 
 Status SearchIndex::ReadPassages() {
   MSA_ASSIGN_OR_RETURN(snapshot_, engine_->bank().Latest());
-  struct Row {
-    PassageId id;
-    std::vector<TokenId> tokens;
-  };
-  std::vector<Row> rows;
+  std::vector<std::pair<PassageId, IndexedPassage>> rows;
   Status failed;
   MSA_RETURN_IF_ERROR(snapshot_->ForEachDocument({}, [&](const DocumentInfo& document) {
     auto content = snapshot_->ReadContent(document.version);
@@ -75,17 +85,21 @@ Status SearchIndex::ReadPassages() {
       return false;
     }
     for (size_t p = 0; p < content->passages.size(); ++p) {
-      const PassageId id = content->passages[p].id;
-      rows.push_back({id, std::move(content->tokens[p])});
-      document_of_[id] = document.key;
+      const PassageInfo& passage = content->passages[p];
+      std::string text = content->text.substr(static_cast<size_t>(passage.begin),
+                                              static_cast<size_t>(passage.end - passage.begin));
+      rows.push_back(
+          {passage.id,
+           {document.key, {document.title, std::move(text)}, std::move(content->tokens[p])}});
     }
     return true;
   }));
   MSA_RETURN_IF_ERROR(failed);
-  std::sort(rows.begin(), rows.end(), [](const Row& a, const Row& b) { return a.id < b.id; });
-  for (Row& row : rows) {
-    passages_.push_back(row.id);
-    tokens_.push_back(std::move(row.tokens));
+  std::sort(rows.begin(), rows.end(),
+            [](const auto& a, const auto& b) { return a.first < b.first; });
+  for (auto& [id, passage] : rows) {
+    passages_.push_back(id);
+    indexed_.push_back(std::move(passage));
   }
   return OkStatus();
 }
@@ -94,15 +108,15 @@ Status SearchIndex::EncodeKeys() {
   const DType dtype = model_->memory().key_dtype;
   const int64_t key_dim = model_->key_dim();
   int64_t total = 0;
-  for (const auto& tokens : tokens_) total += std::ssize(tokens);
+  for (const IndexedPassage& passage : indexed_) total += std::ssize(passage.tokens);
   Progress progress("encoding", "tokens", total, options_.progress);
   chunk_begin_ = {0};
-  for (size_t begin = 0; begin < tokens_.size();) {
+  for (size_t begin = 0; begin < indexed_.size();) {
     if (cancelled()) return Cancelled("stopped while encoding");
     std::vector<std::span<const TokenId>> batch;
     int64_t batch_tokens = 0;
-    while (begin < tokens_.size() && batch_tokens < kEncodeTokens) {
-      batch.emplace_back(tokens_[begin++]);
+    while (begin < indexed_.size() && batch_tokens < kEncodeTokens) {
+      batch.emplace_back(indexed_[begin++].tokens);
       batch_tokens += std::ssize(batch.back());
     }
     MSA_ASSIGN_OR_RETURN(EncodedBatch encoded, model_->Encode(batch));
@@ -182,11 +196,27 @@ Result<Rankings> SearchIndex::RankLatent(std::span<const EvalQuestion> questions
   return rankings;
 }
 
+Result<Rankings> SearchIndex::Rank(Heads heads, std::span<const EvalQuestion> questions,
+                                   int64_t depth) {
+  if (heads == Heads::kLexical) return RankLexical(questions, depth);
+  if (heads == Heads::kLatent) return RankLatent(questions, depth);
+  const int64_t fusion_depth = std::max(depth, kFusionDepth);
+  MSA_ASSIGN_OR_RETURN(const Rankings lexical, RankLexical(questions, fusion_depth));
+  MSA_ASSIGN_OR_RETURN(const Rankings latent, RankLatent(questions, fusion_depth));
+  return FuseRankings(lexical, latent, model_->latent_weight(), depth);
+}
+
+const IndexedPassage& SearchIndex::passage(PassageId id) const {
+  const auto it = std::lower_bound(passages_.begin(), passages_.end(), id);
+  MSA_CHECK(it != passages_.end() && *it == id);
+  return indexed_[static_cast<size_t>(it - passages_.begin())];
+}
+
 std::vector<std::string> SearchIndex::Documents(std::span<const LexicalHit> ranking) const {
   std::vector<std::string> documents;
   std::unordered_set<std::string_view> seen;
-  for (const auto& [passage, score] : ranking) {
-    const std::string& document = document_of_.at(passage);
+  for (const LexicalHit& hit : ranking) {
+    const std::string& document = passage(hit.passage).document;
     if (seen.insert(document).second) documents.push_back(document);
   }
   return documents;

@@ -7,11 +7,11 @@
 #include <memory>
 #include <span>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
 #include "msa/engine/engine.h"
 #include "msa/eval/data.h"
+#include "msa/text/prompt.h"
 
 namespace msa {
 
@@ -33,6 +33,15 @@ class TemporaryBank {
 
 // Passages of each question with their scores, best first.
 using Rankings = std::vector<std::vector<LexicalHit>>;
+// Both lists of each question as one, see FuseScores; the lexical head's weight is 1.
+Rankings FuseRankings(const Rankings& lexical, const Rankings& latent, double latent_weight,
+                      int64_t depth);
+
+struct IndexedPassage {
+  std::string document;  // its id
+  PromptText text;
+  std::vector<TokenId> tokens;  // title, line end, text
+};
 
 class SearchIndex {
  public:
@@ -47,6 +56,9 @@ class SearchIndex {
   // The best `depth` passages of each question, best first.
   Result<Rankings> RankLexical(std::span<const EvalQuestion> questions, int64_t depth);
   Result<Rankings> RankLatent(std::span<const EvalQuestion> questions, int64_t depth);
+  // By any heads, fused with the adapter's weight.
+  Result<Rankings> Rank(Heads heads, std::span<const EvalQuestion> questions, int64_t depth);
+  const IndexedPassage& passage(PassageId id) const;
   // Ids of the documents in the order of their best passages.
   std::vector<std::string> Documents(std::span<const LexicalHit> ranking) const;
 
@@ -62,10 +74,8 @@ class SearchIndex {
   MemoryModel* model_ = nullptr;  // the engine's
   std::shared_ptr<const Snapshot> snapshot_;
   int64_t num_documents_ = 0;
-  // By passage, ascending ids.
-  std::vector<PassageId> passages_;
-  std::vector<std::vector<TokenId>> tokens_;
-  std::unordered_map<PassageId, std::string> document_of_;
+  std::vector<PassageId> passages_;      // ascending
+  std::vector<IndexedPassage> indexed_;  // in their order
   // Routing keys of all passages, as kernels/route.h reads them.
   std::vector<int64_t> chunk_begin_;
   std::vector<std::byte> keys_;
