@@ -7,7 +7,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     std::filesystem::remove(bank.file(name));
   }
   bank.Replace("catalog.sqlite", msa::fuzz::Chars(data, size));
-  const msa::fuzz::AllocationLimit limit(size);
+  const msa::fuzz::AllocationLimit limit(size, msa::fuzz::AllocationLimit::kDatabaseBytes);
   bank.ReadEverything();
   return 0;
 }

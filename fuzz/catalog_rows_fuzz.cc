@@ -1,104 +1,20 @@
-// A bank whose catalog is sound SQLite with values in it that no writer would put there: the input
-// says which cells of which rows change, and to what.
-#include <fuzzer/FuzzedDataProvider.h>
-#include <sqlite3.h>
-
-#include <array>
-#include <cstring>
-
-#include "msa/bank/sqlite.h"
+// A golden bank, in plain or encrypted, whose catalog is sound SQLite with values in it that no
+// writer would put there: the input says which cells of which rows change, and to what.
+#include "edited_catalog.h"
 #include "support.h"
 
-namespace {
-
-using namespace msa;
-
-// Bytes 18 and 19 of a database say whether it needs a WAL, which one in memory cannot have.
-constexpr size_t kVersionsAt = 18;
-
-constexpr std::array kTables = {"state",  "settings", "revisions", "documents", "versions",
-                                "deaths", "labels",   "encodings", "files",     "places",
-                                "shards", "chain",    "erased"};
-
-class EditedCatalog {
- public:
-  explicit EditedCatalog(std::string_view content) {
-    auto db = Database::Open(":memory:", SQLITE_OPEN_READWRITE);
-    MSA_CHECK(db.ok());
-    db_ = *std::move(db);
-    auto* copy = static_cast<unsigned char*>(sqlite3_malloc64(content.size()));
-    std::memcpy(copy, content.data(), content.size());
-    copy[kVersionsAt] = copy[kVersionsAt + 1] = 1;
-    const auto size = static_cast<sqlite3_int64>(content.size());
-    MSA_CHECK(sqlite3_deserialize(db_.handle(), "main", copy, size, size,
-                                  SQLITE_DESERIALIZE_FREEONCLOSE | SQLITE_DESERIALIZE_RESIZEABLE) ==
-              SQLITE_OK);
-    MSA_CHECK(db_.Execute("PRAGMA ignore_check_constraints=ON").ok());
-  }
-
-  // A cell that a constraint guards stays as it is.
-  void Edit(FuzzedDataProvider* input) {
-    const std::string table = input->PickValueInArray(kTables);
-    const int64_t column = input->ConsumeIntegralInRange<int64_t>(0, 20);
-    const int64_t row = input->ConsumeIntegralInRange<int64_t>(0, 7);
-    auto name = db_.Prepare("SELECT name FROM pragma_table_info(?1) LIMIT 1 OFFSET ?2");
-    MSA_CHECK(name.ok());
-    const auto found = name->Bind(std::string_view(table), column).Step();
-    if (!found.ok() || !*found) return;
-    const std::string cell(name->Text(0));
-    // The rows of a table are told apart by all their columns alike, whether it has rowids or not.
-    auto update = db_.Prepare("UPDATE " + table + " SET " + cell + " = ?1 WHERE " + cell +
-                              " = (SELECT " + cell + " FROM " + table + " LIMIT 1 OFFSET ?2)");
-    MSA_CHECK(update.ok());
-    Set(input, &*update, row);
-  }
-
-  std::string Content() {
-    sqlite3_int64 size = 0;
-    unsigned char* image = sqlite3_serialize(db_.handle(), "main", &size, 0);
-    std::string content(reinterpret_cast<const char*>(image), static_cast<size_t>(size));
-    sqlite3_free(image);
-    content[kVersionsAt] = content[kVersionsAt + 1] = 2;
-    return content;
-  }
-
- private:
-  static void Set(FuzzedDataProvider* input, Statement* update, int64_t row) {
-    switch (input->ConsumeIntegralInRange(0, 3)) {
-      case 0: Ignore(update->Bind(input->ConsumeIntegral<int64_t>(), row).Run()); return;
-      case 1:
-        Ignore(update->Bind(input->ConsumeIntegralInRange<int64_t>(-3, 100), row).Run());
-        return;
-      case 2: {
-        const std::string text = input->ConsumeRandomLengthString(64);
-        Ignore(update->Bind(std::string_view(text), row).Run());
-        return;
-      }
-      default: {
-        const std::string blob = input->ConsumeRandomLengthString(64);
-        Ignore(update->Bind(AsBytes(blob), row).Run());
-      }
-    }
-  }
-  static void Ignore(const Status& status) { fuzz::Ignore(status); }
-
-  Database db_;
-};
-
-}  // namespace
-
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  static const fuzz::GoldenBank bank;
-  static const std::string sound = ReadFile(bank.file("catalog.sqlite")).value();
+  using namespace msa;
+  static const fuzz::GoldenBank plain;
+  static const fuzz::GoldenBank encrypted(fuzz::GoldenBank::Kind::kEncrypted);
   FuzzedDataProvider input(data, size);
-  EditedCatalog catalog(sound);
+  const fuzz::GoldenBank& bank = input.ConsumeBool() ? plain : encrypted;
+  bank.Renew();
+  fuzz::EditedCatalog catalog(ReadFile(bank.file("catalog.sqlite")).value());
   while (input.remaining_bytes() > 0) catalog.Edit(&input);
-  for (const char* name : {"catalog.sqlite-wal", "catalog.sqlite-shm"}) {
-    std::filesystem::remove(bank.file(name));
-  }
   const std::string content = catalog.Content();
   bank.Replace("catalog.sqlite", content);
-  const fuzz::AllocationLimit limit(content.size());
+  const fuzz::AllocationLimit limit(content.size(), fuzz::AllocationLimit::kDatabaseBytes);
   bank.ReadEverything();
   return 0;
 }

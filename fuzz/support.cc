@@ -13,7 +13,6 @@ namespace msa::fuzz {
 namespace {
 
 constexpr size_t kFactor = 32;
-constexpr size_t kFixedBytes = size_t{4} << 20;
 
 thread_local size_t allowed = SIZE_MAX;
 
@@ -55,11 +54,11 @@ void ReadSnapshot(const Snapshot& snapshot) {
 
 }  // namespace
 
-AllocationLimit::AllocationLimit(size_t input_bytes) {
+AllocationLimit::AllocationLimit(size_t input_bytes, size_t fixed_bytes) {
   static const int installed =
       __sanitizer_install_malloc_and_free_hooks(CheckAllocation, [](const volatile void*) {});
   MSA_CHECK(installed > 0);
-  allowed = input_bytes * kFactor + kFixedBytes;
+  allowed = input_bytes * kFactor + fixed_bytes;
 }
 
 AllocationLimit::~AllocationLimit() { allowed = SIZE_MAX; }
@@ -77,14 +76,30 @@ Status BorrowedFile::WriteAt(int64_t, std::span<const std::byte>) {
 
 Status BorrowedFile::Truncate(int64_t) { return FailedPrecondition("read-only"); }
 
-GoldenBank::GoldenBank() : path_(folder_.File("bank-v1")) {
+GoldenBank::GoldenBank(Kind kind)
+    : name_(kind == Kind::kPlain ? "bank-v1" : "bank-v1-encrypted"),
+      path_(folder_.File("copy/" + name_ + (kind == Kind::kPlain ? "" : "/bank"))) {
   const std::string unpack =
-      "tar -xzf " MSA_SOURCE_DIR "/tests/data/bank-v1.tar.gz -C " + folder_.path();
+      "tar -xzf " MSA_SOURCE_DIR "/tests/data/" + name_ + ".tar.gz -C " + folder_.path();
   MSA_CHECK(std::system(unpack.c_str()) == 0);
+  Renew();
+  if (kind == Kind::kPlain) return;
+  const std::string keys = folder_.File("copy/" + name_);
+  ::setenv("MSA_KEYRINGS", (keys + "/keyrings").c_str(), 1);
+  ::setenv("MSA_MASTER_KEY_FILE", (keys + "/master.key").c_str(), 1);
 }
 
 void GoldenBank::Replace(std::string_view name, std::string_view content) const {
-  folder_.Write("bank-v1/" + std::string(name), content);
+  std::ofstream out(file(name), std::ios::binary | std::ios::trunc);
+  out << content;
+  MSA_CHECK(out.flush().good());
+}
+
+void GoldenBank::Renew() const {
+  std::filesystem::remove_all(folder_.File("copy"));
+  std::filesystem::create_directory(folder_.File("copy"));
+  std::filesystem::copy(folder_.File(name_), folder_.File("copy/" + name_),
+                        std::filesystem::copy_options::recursive);
 }
 
 void GoldenBank::ReadEverything() const {

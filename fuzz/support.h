@@ -30,7 +30,12 @@ void Ignore(const T&) {}
 // largest pages at once. A larger one ends the program.
 class AllocationLimit {
  public:
-  explicit AllocationLimit(size_t input_bytes);
+  static constexpr size_t kFixedBytes = size_t{4} << 20;
+  // Of a database instead: SQLite keeps 8 bytes for each page that a record says it fills, which
+  // may say 2^32 bytes in pages of 476.
+  static constexpr size_t kDatabaseBytes = size_t{72} << 20;
+
+  explicit AllocationLimit(size_t input_bytes, size_t fixed_bytes = kFixedBytes);
   ~AllocationLimit();
 };
 
@@ -49,20 +54,25 @@ class BorrowedFile final : public File {
   std::span<const std::byte> bytes_;
 };
 
-// A copy of the golden bank, in a folder that goes with the object.
+// A copy of a golden bank, in a folder that goes with the object.
 class GoldenBank {
  public:
-  GoldenBank();
+  enum class Kind { kPlain, kEncrypted };
+  // Encrypted banks of this process have their keys where this one has them.
+  explicit GoldenBank(Kind kind = Kind::kPlain);
 
   const std::string& path() const { return path_; }
   std::string file(std::string_view name) const { return path_ + "/" + std::string(name); }
   void Replace(std::string_view name, std::string_view content) const;
   // Does all that readers do: every document, passage, latent and revision, search, audit.
   void ReadEverything() const;
+  // Makes bank and keys what they were at first.
+  void Renew() const;
 
  private:
-  TestFolder folder_;
-  std::string path_;
+  const std::string name_;
+  const TestFolder folder_;
+  const std::string path_;
 };
 
 }  // namespace msa::fuzz

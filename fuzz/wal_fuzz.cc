@@ -8,7 +8,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   std::filesystem::remove(bank.file("catalog.sqlite-shm"));
   bank.Replace("catalog.sqlite", catalog);
   bank.Replace("catalog.sqlite-wal", fuzz::Chars(data, size));
-  const fuzz::AllocationLimit limit(size + catalog.size());
+  const fuzz::AllocationLimit limit(size + catalog.size(), fuzz::AllocationLimit::kDatabaseBytes);
   bank.ReadEverything();
   return 0;
 }
