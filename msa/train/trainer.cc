@@ -122,11 +122,20 @@ Result<std::vector<at::Device>> DevicesOf(const TrainConfig& config) {
   return devices;
 }
 
+// MKL's vector functions choose their code at a first call, and of two threads that make it at once
+// one can get a result of half the digits (oneMKL 2024.2): each of those that steps use is called
+// here, alone.
+void CallVectorFunctions() {
+  const at::Tensor x = at::ones({64});
+  for (const auto function : {at::cos, at::sin, at::exp}) function(x);
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Trainer>> Trainer::Create(const TrainConfig& config) {
   std::unique_ptr<Trainer> trainer(new Trainer(config));
   MSA_ASSIGN_OR_RETURN(const std::vector<at::Device> devices, DevicesOf(config));
+  CallVectorFunctions();
   // Master products of low-rank updates: TF32 has the mantissa that bf16 products can use.
   at::globalContext().setAllowTF32CuBLAS(!config.deterministic);
   if (config.deterministic) at::globalContext().setDeterministicAlgorithms(true, false);
