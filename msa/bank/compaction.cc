@@ -203,8 +203,7 @@ Status Compaction::RewritePacks(Files packs, const Expired& expired) {
         MSA_ASSIGN_OR_RETURN(target, AppendFile::Create(core.fs, core.layout, FileKind::kPack,
                                                         core.identity.id, id));
       }
-      bytes.resize(static_cast<size_t>(frame.length));
-      MSA_RETURN_IF_ERROR(source->ReadAt(frame.position, bytes));
+      MSA_RETURN_IF_ERROR(ReadRange(*source, frame.position, frame.length, &bytes));
       MSA_ASSIGN_OR_RETURN(const int64_t position, target->Append(bytes));
       MSA_RETURN_IF_ERROR(move.Bind(frame.version, target->id().value, position).Run());
     }

@@ -281,16 +281,15 @@ Status BankCopy::CopyRuns(const Catalog::FileRow& row) {
     if (run.is_doomed) continue;
     MSA_RETURN_IF_ERROR(CheckCancelled());
     bool is_there = Holds(held, run);
-    bytes.resize(static_cast<size_t>(is_there ? 0 : run.bytes));
     if (!is_there && run.end() <= size) {
-      MSA_RETURN_IF_ERROR(copy->ReadAt(run.position, bytes));
+      MSA_RETURN_IF_ERROR(ReadRange(*copy, run.position, run.bytes, &bytes));
       is_there = Checksum64(bytes) == run.checksum;
     }
     if (is_there) {
       report_.kept_bytes += run.bytes;
       continue;
     }
-    MSA_RETURN_IF_ERROR(source->ReadAt(run.position, bytes));
+    MSA_RETURN_IF_ERROR(ReadRange(*source, run.position, run.bytes, &bytes));
     if (Checksum64(bytes) != run.checksum) {
       return DataLoss("wrong checksum of the " + std::to_string(run.bytes) + " bytes at " +
                       std::to_string(run.position));

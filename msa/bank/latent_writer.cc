@@ -223,8 +223,8 @@ Status CopyToNewTail(WriteTransaction& transaction, const EncodingInfo& encoding
   std::vector<std::byte> block;
   for (const LatentPlace& place : places) {
     MSA_ASSIGN_OR_RETURN(const auto source, transaction.files().Open(FileKind::kTail, place.file));
-    block.resize(static_cast<size_t>(TailBlockBytes(sizes, place.num_chunks)));
-    MSA_RETURN_IF_ERROR(source->ReadAt(place.position, block));
+    MSA_RETURN_IF_ERROR(
+        ReadRange(*source, place.position, TailBlockBytes(sizes, place.num_chunks), &block));
     MSA_ASSIGN_OR_RETURN(const int64_t position, tail.Append(block));
     MSA_RETURN_IF_ERROR(
         move.Bind(encoding.id.value, place.version, place.first_passage, id.value, position).Run());

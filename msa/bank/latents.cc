@@ -299,19 +299,14 @@ int64_t TailBlockBytes(const LatentRowSizes& sizes, int64_t rows) {
 
 Result<TailBlock> TailBlock::Read(const File& file, const LatentRowSizes& sizes,
                                   const LatentPlace& place) {
-  MSA_ASSIGN_OR_RETURN(const int64_t file_bytes, file.Size());
   const int64_t rows = place.num_chunks;
   // The catalog's readers bound rows and sizes, so the products below stay under 2^63.
   const int64_t bytes = TailBlockBytes(sizes, rows);
-  if (place.position < kFileHeaderBytes || bytes > file_bytes ||
-      place.position > file_bytes - bytes) {
-    return DataLoss("latents at byte " + std::to_string(place.position) + ", length " +
-                    std::to_string(bytes) + ", lie outside the file, which has " +
-                    std::to_string(file_bytes));
+  if (place.position < kFileHeaderBytes) {
+    return DataLoss("latents at byte " + std::to_string(place.position) + ", in the file's header");
   }
   TailBlock block;
-  block.bytes_.resize(static_cast<size_t>(bytes));
-  MSA_RETURN_IF_ERROR(file.ReadAt(place.position, block.bytes_));
+  MSA_RETURN_IF_ERROR(ReadRange(file, place.position, bytes, &block.bytes_));
   if (Checksum64(block.bytes_) != place.checksum) {
     return DataLoss("latents at byte " + std::to_string(place.position) + ", length " +
                     std::to_string(bytes) + ": wrong checksum");

@@ -129,15 +129,11 @@ Result<DocumentContent> DecodeFrame(std::span<const std::byte> frame, PassageId 
 }
 
 Result<std::vector<std::byte>> ReadFrameBytes(const File& file, const FramePlace& place) {
-  MSA_ASSIGN_OR_RETURN(const int64_t size, file.Size());
-  if (place.position < kFileHeaderBytes || place.length < 0 || place.length > size ||
-      place.position > size - place.length) {
-    return DataLoss("bytes " + std::to_string(place.position) + " + " +
-                    std::to_string(place.length) + " lie outside the file, which has " +
-                    std::to_string(size));
+  if (place.position < kFileHeaderBytes) {
+    return DataLoss("a frame at byte " + std::to_string(place.position) + ", in the file's header");
   }
-  std::vector<std::byte> frame(static_cast<size_t>(place.length));
-  MSA_RETURN_IF_ERROR(file.ReadAt(place.position, frame));
+  std::vector<std::byte> frame;
+  MSA_RETURN_IF_ERROR(ReadRange(file, place.position, place.length, &frame));
   const uint64_t checksum = Checksum64(frame);
   if (checksum != place.checksum) {
     return DataLoss("frame at byte " + std::to_string(place.position) + ", length " +

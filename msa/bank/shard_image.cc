@@ -48,9 +48,9 @@ Result<std::shared_ptr<const ShardImage>> ShardImage::Open(const std::string& pa
   image->size_ = bytes.size();
   if (cipher == nullptr) return std::shared_ptr<const ShardImage>(image);
 
-  const size_t header = std::min(bytes.size(), kHeaderBytes);
-  MSA_RETURN_IF_ERROR(image->file_.Verify(0, header).WithContext(path));
-  const auto number = ParseHeader(bytes.first(header));
+  if (bytes.size() < kHeaderBytes) return DataLoss(path + " ends in its header");
+  MSA_RETURN_IF_ERROR(image->file_.Verify(0, kHeaderBytes).WithContext(path));
+  const auto number = ParseHeader(bytes.first(kHeaderBytes));
   if (!number.ok()) return number.status().WithContext(path);
   if ((bytes.size() - kHeaderBytes) % kSealedPageBytes != 0) {
     return DataLoss(path + ": its length is not one of whole pages");

@@ -180,6 +180,16 @@ Status SyncNameOf(FileSystem& fs, std::string_view path) {
   return fs.SyncDirectory(folder.empty() ? "." : folder.string());
 }
 
+Status ReadRange(const File& file, int64_t offset, int64_t length, std::vector<std::byte>* out) {
+  MSA_ASSIGN_OR_RETURN(const int64_t size, file.Size());
+  if (offset < 0 || length < 0 || length > size || offset > size - length) {
+    return DataLoss("bytes " + std::to_string(offset) + " + " + std::to_string(length) +
+                    " lie outside the file, which has " + std::to_string(size));
+  }
+  out->resize(static_cast<size_t>(length));
+  return file.ReadAt(offset, *out);
+}
+
 Result<std::string> ReadFile(const std::string& path, int64_t limit_bytes) {
   MSA_ASSIGN_OR_RETURN(auto file, PosixFileSystem().Open(path, OpenMode::kRead));
   MSA_ASSIGN_OR_RETURN(const int64_t size, file->Size());

@@ -76,6 +76,9 @@ std::string_view WithoutSlashesAtEnd(std::string_view path);
 // slashes.
 Status SyncNameOf(FileSystem& fs, std::string_view path);
 
+// Makes `out` the bytes [offset, offset + length). kDataLoss, with nothing allocated, where the
+// file ends before: a length may come from a damaged record.
+Status ReadRange(const File& file, int64_t offset, int64_t length, std::vector<std::byte>* out);
 // Whole small files. ReadFile refuses files above `limit_bytes` with kResourceExhausted.
 Result<std::string> ReadFile(const std::string& path, int64_t limit_bytes = int64_t{1} << 32);
 // Writes, syncs, renames into place and syncs the folder: readers see the old or the new content.

@@ -4,7 +4,10 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <limits>
+#include <utility>
 
+#include "msa/base/test_allocations.h"
 #include "msa/base/test_file_system.h"
 #include "msa/base/test_support.h"
 
@@ -120,6 +123,21 @@ TEST(FileSystem, MakingAFolderTwiceIsFineButNotOverAFile) {
   EXPECT_TRUE(fs.MakeDirectory(folder.File("d")).ok());
   EXPECT_TRUE(fs.MakeDirectory(folder.File("d")).ok());
   EXPECT_EQ(fs.MakeDirectory(folder.Write("f", "")).code(), StatusCode::kAlreadyExists);
+}
+
+TEST(ReadRange, ReadsWhatIsThereAndAllocatesNothingForTheRest) {
+  const TestMemoryFile content("0123456789");
+  const auto file = PosixFileSystem().Open(content.path(), OpenMode::kRead).value();
+  std::vector<std::byte> bytes;
+  ASSERT_TRUE(ReadRange(*file, 3, 7, &bytes).ok());
+  EXPECT_EQ(AsChars(bytes), "3456789");
+  constexpr int64_t kMost = std::numeric_limits<int64_t>::max();
+  for (const auto& [offset, length] : std::vector<std::pair<int64_t, int64_t>>{
+           {4, 7}, {-1, 2}, {2, -1}, {0, kMost}, {kMost, kMost}, {11, 0}}) {
+    ResetLargestAllocation();
+    EXPECT_EQ(ReadRange(*file, offset, length, &bytes).code(), StatusCode::kDataLoss) << offset;
+    EXPECT_LT(LargestAllocation(), 1000);
+  }
 }
 
 TEST(ReadFile, RefusesFilesAboveTheLimit) {
