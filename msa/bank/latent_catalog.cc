@@ -15,8 +15,6 @@ constexpr char kSelectPlace[] =
     " p.file, p.position, p.checksum, f.kind, p.encoding FROM places p JOIN files f ON f.id = "
     "p.file ";
 
-// With IsInBounds of a layout these keep every product of sizes under 2^63.
-constexpr int64_t kMaxPassages = 1 << 22;  // of a place
 constexpr int64_t kMaxPosition = int64_t{1} << 62;
 
 Result<EncodingInfo> ReadEncoding(const Catalog& catalog, const Statement& row) {

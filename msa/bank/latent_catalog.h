@@ -13,6 +13,10 @@
 
 namespace msa {
 
+// Of a place. With IsInBounds of a layout these keep every product of sizes under 2^63.
+inline constexpr int64_t kMaxPassages = 1 << 22;
+inline constexpr int64_t kMaxChunks = kMaxPassages << 16;
+
 Result<std::vector<EncodingInfo>> ReadEncodings(Catalog& catalog);
 Result<std::optional<EncodingInfo>> FindEncoding(Catalog& catalog, EncodingId id);
 // That of latents in a file. kDataLoss: there is none.

@@ -1,5 +1,6 @@
 #include "msa/bank/retention.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <string>
 
@@ -13,16 +14,17 @@ using Json = nlohmann::json;
 constexpr char kSetting[] = "retention";
 constexpr int64_t kMaxDays = 1000000;
 
-// Marks what the revision at the end of `path` sees.
-Status MarkVisible(Catalog& catalog, const BankId& bank, const RevisionPath& path,
-                   std::vector<bool>* seen) {
+// Adds what the revision at the end of `path` sees. `versions` ascend.
+Status AddVisible(Catalog& catalog, const BankId& bank, const RevisionPath& path,
+                  std::vector<int64_t>* versions) {
   catalog.SetPath(&path);
-  const auto versions = catalog.VisibleVersions({}, bank);
+  const auto visible = catalog.VisibleVersions({}, bank);
   catalog.SetPath(nullptr);
-  MSA_RETURN_IF_ERROR(versions.status());
-  for (const VersionSpan& version : *versions) {
-    if (version.version < static_cast<int64_t>(seen->size())) (*seen)[version.version] = true;
-  }
+  MSA_RETURN_IF_ERROR(visible.status());
+  const auto before = std::ssize(*versions);
+  for (const VersionSpan& version : *visible) versions->push_back(version.version);
+  std::inplace_merge(versions->begin(), versions->begin() + before, versions->end());
+  versions->erase(std::unique(versions->begin(), versions->end()), versions->end());
   return OkStatus();
 }
 
@@ -54,37 +56,35 @@ Status WriteRetention(Catalog& catalog, const Retention& retention) {
   return catalog.WriteSetting(kSetting, json.dump());
 }
 
-Result<std::vector<bool>> VersionsKept(Catalog& catalog, const BankId& bank, int64_t days,
-                                       int64_t unix_ms) {
-  if (days == Retention::kForever) return std::vector<bool>();
-  MSA_ASSIGN_OR_RETURN(const CatalogState state, catalog.ReadState());
-  std::vector<bool> seen(static_cast<size_t>(state.next_version));
+Result<std::vector<int64_t>> VersionsSeen(Catalog& catalog, const BankId& bank, int64_t unix_ms) {
   // The revision that was the latest then; where the clock went back, one further in the past.
   MSA_ASSIGN_OR_RETURN(
       Statement first,
       catalog.db().Prepare("SELECT ifnull(min(id) - 1, (SELECT ifnull(max(id), 0) FROM revisions))"
                            " FROM revisions WHERE time > ?1"));
-  MSA_RETURN_IF_ERROR(first.Bind(unix_ms - days * kDayMilliseconds).Step().status());
+  MSA_RETURN_IF_ERROR(first.Bind(unix_ms).Step().status());
   const int64_t base = first.Int(0);
   first.Reset();
-  // Between two reverts a revision sees only what the one before saw, and what came with it.
+  // What came after it, whatever sees it; of the rest what is seen. Between two reverts a revision
+  // sees only what the one before saw, and what came with it.
+  std::vector<int64_t> versions;
+  MSA_ASSIGN_OR_RETURN(
+      Statement came, catalog.db().Prepare("SELECT id FROM versions WHERE birth > ?1 ORDER BY id"));
+  came.Bind(base);
+  while (true) {
+    MSA_ASSIGN_OR_RETURN(const bool row, came.Step());
+    if (!row) break;
+    versions.push_back(came.Int(0));
+  }
   MSA_ASSIGN_OR_RETURN(
       Statement ends,
       catalog.db().Prepare("SELECT ?1 UNION SELECT id FROM revisions WHERE id > ?1 AND kind = ?2"));
   ends.Bind(base, static_cast<int64_t>(RevisionKind::kRevert));
   while (true) {
     MSA_ASSIGN_OR_RETURN(const bool row, ends.Step());
-    if (!row) break;
+    if (!row) return versions;
     MSA_ASSIGN_OR_RETURN(const RevisionPath path, catalog.ReadPath(ends.Int(0)));
-    MSA_RETURN_IF_ERROR(MarkVisible(catalog, bank, path, &seen));
-  }
-  MSA_ASSIGN_OR_RETURN(Statement came,
-                       catalog.db().Prepare("SELECT id FROM versions WHERE birth > ?1"));
-  came.Bind(base);
-  while (true) {
-    MSA_ASSIGN_OR_RETURN(const bool row, came.Step());
-    if (!row) return seen;
-    if (came.Int(0) < state.next_version) seen[static_cast<size_t>(came.Int(0))] = true;
+    MSA_RETURN_IF_ERROR(AddVisible(catalog, bank, path, &versions));
   }
 }
 

@@ -17,10 +17,8 @@ Status WriteRetention(Catalog& catalog, const Retention& retention);
 // No days below zero, but for a text that is kept for ever, nor beyond what a clock can count.
 bool IsValid(const Retention& retention);
 
-// By version id, what is kept at `unix_ms` for `days` from being superseded: what a revision sees
-// that was the latest `days` ago or later, and all that came since. Versions beyond the end are
-// newer, hence kept. Leaves the catalog's path unset.
-Result<std::vector<bool>> VersionsKept(Catalog& catalog, const BankId& bank, int64_t days,
-                                       int64_t unix_ms);
+// The versions, ascending, that some revision sees which was the latest at `unix_ms` or later, and
+// all that came since. Leaves the catalog's path unset.
+Result<std::vector<int64_t>> VersionsSeen(Catalog& catalog, const BankId& bank, int64_t unix_ms);
 
 }  // namespace msa

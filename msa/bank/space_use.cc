@@ -5,7 +5,7 @@
 #include <numeric>
 
 #include "msa/bank/latent_catalog.h"
-#include "msa/bank/passage_set.h"
+#include "msa/bank/layout.h"
 
 namespace msa {
 namespace {
@@ -26,9 +26,21 @@ class FileUses {
   }
 
   // Null if there is no such file, which an audit would find.
-  FileUse* Find(FileId id) {
+  const FileUse* Find(FileId id) const {
     const auto found = index_.find(id);
     return found == index_.end() ? nullptr : &files_[found->second];
+  }
+
+  // Counts `bytes` of a file that is there. kDataLoss: rows claim more than it has.
+  Status Add(const FileUse& file, int64_t bytes, bool is_expired) {
+    const auto i = static_cast<size_t>(&file - files_.data());
+    FileUse& use = files_[i];
+    if (bytes < 0 || bytes > lengths_[i] - use.live - use.expired) {
+      return DataLoss("catalog: more bytes of file " + std::to_string(use.id.value) +
+                      " are in use than it has");
+    }
+    (is_expired ? use.expired : use.live) += bytes;
+    return OkStatus();
   }
 
   // Every row of a segment belongs to a place; of the others what nothing names is dead too.
@@ -96,20 +108,22 @@ Result<Expired> Expired::Find(Catalog& catalog, const BankId& bank, int64_t unix
   if (ends.Int(0) < 0 || ends.Int(1) >= state.next_version + ends.Int(2)) {
     return DataLoss("catalog: a version has a number that no writer gave");
   }
+  expired.newest_ = ends.Int(1);
   ends.Reset();
-  MSA_ASSIGN_OR_RETURN(expired.texts_kept_,
-                       VersionsKept(catalog, bank, retention.text_days, unix_ms));
+  const auto since = [&](int64_t days) { return unix_ms - days * kDayMilliseconds; };
+  if (retention.text_days != Retention::kForever) {
+    MSA_ASSIGN_OR_RETURN(expired.texts_kept_,
+                         VersionsSeen(catalog, bank, since(retention.text_days)));
+  }
   MSA_ASSIGN_OR_RETURN(expired.latents_kept_,
-                       VersionsKept(catalog, bank, retention.latents_days, unix_ms));
-  MSA_ASSIGN_OR_RETURN(Statement rows,
-                       catalog.db().Prepare("SELECT id FROM versions WHERE flags & ?1"));
+                       VersionsSeen(catalog, bank, since(retention.latents_days)));
+  MSA_ASSIGN_OR_RETURN(
+      Statement rows, catalog.db().Prepare("SELECT id FROM versions WHERE flags & ?1 ORDER BY id"));
   rows.Bind(kTextNotKept);
   while (true) {
     MSA_ASSIGN_OR_RETURN(const bool row, rows.Step());
     if (!row) return expired;
-    const auto version = static_cast<size_t>(rows.Int(0));
-    if (version >= expired.with_text_.size()) expired.with_text_.resize(version + 1, true);
-    expired.with_text_[version] = false;
+    expired.without_text_.push_back(rows.Int(0));
   }
 }
 
@@ -121,8 +135,9 @@ Result<std::vector<FileUse>> MeasurePacks(Catalog& catalog, const Expired& expir
   while (true) {
     MSA_ASSIGN_OR_RETURN(const bool row, rows.Step());
     if (!row) return std::move(uses).Finish();
-    FileUse* file = uses.Find(FileId{rows.Int(1)});
-    if (file != nullptr) (expired.text(rows.Int(0)) ? file->expired : file->live) += rows.Int(2);
+    const FileUse* file = uses.Find(FileId{rows.Int(1)});
+    if (file == nullptr) continue;
+    MSA_RETURN_IF_ERROR(uses.Add(*file, rows.Int(2), expired.text(rows.Int(0))));
   }
 }
 
@@ -139,34 +154,51 @@ Result<std::vector<FileUse>> MeasureLatents(Catalog& catalog, const Expired& exp
     while (true) {
       MSA_ASSIGN_OR_RETURN(const bool row, rows.Step());
       if (!row) break;
-      FileUse* file = uses.Find(FileId{rows.Int(1)});
+      const FileUse* file = uses.Find(FileId{rows.Int(1)});
       if (file == nullptr) continue;
-      const int64_t bytes = file->kind == FileKind::kTail ? TailBlockBytes(sizes, rows.Int(2))
-                                                          : rows.Int(2) * sizes.total();
-      (expired.latents(rows.Int(0)) ? file->expired : file->live) += bytes;
+      const int64_t chunks = rows.Int(2);
+      if (chunks < 0 || chunks > kMaxChunks) {
+        return DataLoss("catalog: latents of " + std::to_string(chunks) + " chunks");
+      }
+      const int64_t bytes =
+          file->kind == FileKind::kTail ? TailBlockBytes(sizes, chunks) : chunks * sizes.total();
+      MSA_RETURN_IF_ERROR(uses.Add(*file, bytes, expired.latents(rows.Int(0))));
     }
   }
   return std::move(uses).Finish();
 }
 
 Result<std::vector<FileUse>> MeasureShards(Catalog& catalog) {
-  PassageSet kept;
+  MSA_ASSIGN_OR_RETURN(const auto shards, catalog.Shards());
   MSA_ASSIGN_OR_RETURN(Statement rows,
                        catalog.db().Prepare("SELECT first_passage, num_passages FROM versions"
-                                            " WHERE NOT flags & ?1"));
+                                            " WHERE NOT flags & ?1 ORDER BY id"));
   rows.Bind(kTextNotKept);
+  // Passages that are kept, by shard: both ascend.
+  std::vector<int64_t> kept(shards.size());
+  size_t from = 0;
   while (true) {
     MSA_ASSIGN_OR_RETURN(const bool row, rows.Step());
     if (!row) break;
-    kept.AddRange(rows.Int(0), rows.Int(1));
+    const int64_t first = rows.Int(0);
+    int64_t end = 0;
+    if (first < 0 || __builtin_add_overflow(first, rows.Int(1), &end)) {
+      return DataLoss("catalog: a version has passages that no writer gave");
+    }
+    while (from < shards.size() && shards[from].end_passage <= first) ++from;
+    for (size_t i = from; i < shards.size() && shards[i].first_passage < end; ++i) {
+      const Catalog::ShardRow& shard = shards[i];
+      const int64_t both = std::min(end, shard.end_passage) - std::max(first, shard.first_passage);
+      kept[i] = std::min(kept[i] + both, shard.passages);
+    }
   }
-  MSA_ASSIGN_OR_RETURN(const auto shards, catalog.Shards());
   std::vector<FileUse> uses;
-  for (const Catalog::ShardRow& shard : shards) {
-    const int64_t live = kept.CountRange(shard.first_passage, shard.end_passage);
+  for (size_t i = 0; i < shards.size(); ++i) {
+    const Catalog::ShardRow& shard = shards[i];
+    const int64_t passages = std::max<int64_t>(shard.passages, 1);
     FileUse& use = uses.emplace_back(FileUse{shard.file, FileKind::kLexical, {}, 0, 0, 0});
-    use.live = shard.length_bytes * live / std::max<int64_t>(shard.passages, 1);
-    use.expired = use.dead = shard.passages > live ? shard.length_bytes - use.live : 0;
+    use.live = static_cast<int64_t>(static_cast<__int128>(shard.length_bytes) * kept[i] / passages);
+    use.expired = use.dead = shard.passages > kept[i] ? shard.length_bytes - use.live : 0;
   }
   return uses;
 }

@@ -1,7 +1,9 @@
 // How much of a bank's files is dead, and which of them are worth writing anew.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -47,23 +49,29 @@ class Expired {
   // kDataLoss: the catalog holds versions with numbers that no writer gave.
   static Result<Expired> Find(Catalog& catalog, const BankId& bank, int64_t unix_ms);
 
-  bool text(int64_t version) const { return !Holds(texts_kept_, version); }
+  bool text(int64_t version) const {
+    return IsKnown(version) && texts_kept_ && !Holds(*texts_kept_, version);
+  }
   // The latents of a version go with its text at the latest.
   bool latents(int64_t version) const {
-    return text(version) || !Holds(latents_kept_, version) || !Holds(with_text_, version);
+    return IsKnown(version) &&
+           (text(version) || !Holds(latents_kept_, version) || Holds(without_text_, version));
   }
   const Retention& retention() const { return retention_; }
 
  private:
-  // Versions beyond the end came after it was made.
-  static bool Holds(const std::vector<bool>& set, int64_t version) {
-    const bool in_set = version >= 0 && version < static_cast<int64_t>(set.size());
-    return in_set ? set[static_cast<size_t>(version)] : true;
+  static bool Holds(const std::vector<int64_t>& versions, int64_t version) {
+    return std::ranges::binary_search(versions, version);
   }
+  // Others came after it was made.
+  bool IsKnown(int64_t version) const { return version >= 0 && version <= newest_; }
+
   Retention retention_;
-  std::vector<bool> texts_kept_;
-  std::vector<bool> latents_kept_;
-  std::vector<bool> with_text_;
+  int64_t newest_ = -1;
+  // Versions, ascending.
+  std::optional<std::vector<int64_t>> texts_kept_;  // nothing: all
+  std::vector<int64_t> latents_kept_;
+  std::vector<int64_t> without_text_;
 };
 
 // Files in the order of their numbers.
