@@ -1,5 +1,6 @@
 // A lexical shard whose blocks have the checksums that the catalog names: the input is the image,
-// and the file that holds it sealed. The image sealed by a writer answers as it does in plain.
+// and the file that holds it sealed. The image sealed by a writer answers as it does in plain, and
+// a writer takes passages out of it.
 #include <algorithm>
 #include <utility>
 #include <vector>
@@ -54,6 +55,17 @@ Answers Ask(std::span<const std::byte> bytes, BankCipher* cipher) {
   return answers;
 }
 
+void TakeOut(std::span<const std::byte> bytes) {
+  const fuzz::AllocationLimit limit(bytes.size(), fuzz::AllocationLimit::kDatabaseBytes);
+  const auto builder = LexicalShardBuilder::Reopen(bytes);
+  if (!builder.ok()) return;
+  const int64_t first = (*builder)->first_passage().value;
+  for (const int64_t slot : {0, 2, 2, 9}) {
+    fuzz::Ignore((*builder)->Remove(PassageId{first + slot}, "letter", "The quick fox."));
+  }
+  fuzz::Ignore((*builder)->Finish());
+}
+
 // Of bank 0.
 BankCipher& Cipher() {
   static const TestFolder folder;
@@ -81,6 +93,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::vector<std::byte> sealed = Sealed({bytes.begin(), bytes.end()});
   const Answers answers = Ask(sealed, &Cipher());
   if (size % kPageBytes == 0) MSA_CHECK(answers == plain);
+
+  TakeOut(bytes);
 
   // The input as a sealed file, of a shard that has a key.
   std::vector<std::byte> forged(bytes.begin(), bytes.end());

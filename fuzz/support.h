@@ -32,8 +32,8 @@ class AllocationLimit {
  public:
   static constexpr size_t kFixedBytes = size_t{4} << 20;
   // Of a database instead: SQLite keeps 8 bytes for each page that a record says it fills, which
-  // may say 2^32 bytes in pages of 476.
-  static constexpr size_t kDatabaseBytes = size_t{72} << 20;
+  // may say 2^32 bytes, in pages of 4096 less what is reserved in each.
+  static constexpr size_t kDatabaseBytes = size_t{16} << 20;
 
   explicit AllocationLimit(size_t input_bytes, size_t fixed_bytes = kFixedBytes);
   ~AllocationLimit();

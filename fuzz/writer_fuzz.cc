@@ -119,7 +119,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     actions.push_back(input.ConsumeEnum<Action>());
   }
   while (input.remaining_bytes() > 0) catalog.Edit(&input);
-  bank.Replace("catalog.sqlite", catalog.Content());
+  const std::string content = catalog.Content();
+  bank.Replace("catalog.sqlite", content);
+  const fuzz::AllocationLimit limit(content.size(), fuzz::AllocationLimit::kDatabaseBytes);
   for (const Action action : actions) fuzz::Ignore(Do(action, bank.path(), folder));
   bank.ReadEverything();
   return 0;

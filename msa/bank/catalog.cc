@@ -187,6 +187,7 @@ class FilterSql {
   std::vector<bool> is_lookup_;
 };
 
+constexpr int64_t kPageBytes = 4096;
 constexpr int64_t kCandidatesListed = 6;
 // Beyond what any bank counts, and far enough from 2^63 to add to.
 constexpr int64_t kMaxCount = int64_t{1} << 60;
@@ -227,7 +228,8 @@ Status Catalog::Create(const std::string& path, const char* vfs) {
   MSA_ASSIGN_OR_RETURN(Database db,
                        Database::Open(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, vfs));
   const std::string pragmas =
-      "PRAGMA application_id=" + std::to_string(kCatalogApplicationId) +
+      "PRAGMA page_size=" + std::to_string(kPageBytes) +
+      "; PRAGMA application_id=" + std::to_string(kCatalogApplicationId) +
       "; PRAGMA user_version=" + std::to_string(kCatalogVersion) +
       "; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA secure_delete=ON; BEGIN;";
   MSA_RETURN_IF_ERROR(db.Execute(pragmas.c_str()));
@@ -254,13 +256,18 @@ Result<Catalog> Catalog::Open(const std::string& path, Access access, const char
       db.Execute("PRAGMA synchronous=FULL; PRAGMA secure_delete=ON; PRAGMA temp_store=MEMORY;"
                  "PRAGMA cache_size=-65536; PRAGMA journal_size_limit=67108864"));
   MSA_ASSIGN_OR_RETURN(Statement kind,
-                       db.Prepare("SELECT application_id, user_version FROM pragma_application_id,"
-                                  " pragma_user_version"));
+                       db.Prepare("SELECT application_id, user_version, page_size FROM"
+                                  " pragma_application_id, pragma_user_version,"
+                                  " pragma_page_size"));
   MSA_ASSIGN_OR_RETURN(const bool row, kind.Step());
   if (!row || kind.Int(0) != kCatalogApplicationId) return DataLoss("not a bank's catalog");
   if (kind.Int(1) > kCatalogVersion) {
     return Unimplemented("catalog version " + std::to_string(kind.Int(1)) +
                          ", this program reads " + std::to_string(kCatalogVersion));
+  }
+  if (kind.Int(2) != kPageBytes) {
+    return DataLoss("catalog: pages of " + std::to_string(kind.Int(2)) + " bytes, expected " +
+                    std::to_string(kPageBytes));
   }
   catalog.cipher_ = cipher;
   if (cipher != nullptr) MSA_RETURN_IF_ERROR(catalog.ShowSealedColumns());
@@ -703,6 +710,12 @@ Result<std::vector<Catalog::ShardRow>> Catalog::Shards() {
     ShardRow& shard = shards.emplace_back();
     shard = {FileId{rows.Int(0)}, rows.Int(1), rows.Int(2),
              rows.Int(3),         rows.Int(4), ParseBlocks(rows.Blob(5))};
+    if (shard.first_passage < 0 || shard.end_passage < shard.first_passage ||
+        shard.end_passage > kMaxCount || shard.passages < 0 ||
+        shard.passages > shard.end_passage - shard.first_passage || shard.length_bytes < 0) {
+      return DataLoss("catalog: index " + std::to_string(shard.file.value) +
+                      " has a row that contradicts itself");
+    }
   }
 }
 

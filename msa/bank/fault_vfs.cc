@@ -10,7 +10,10 @@
 namespace msa {
 namespace {
 
-sqlite3_vfs* DefaultVfs() { return sqlite3_vfs_find(nullptr); }
+sqlite3_vfs* DefaultVfs() {
+  InitializeSqlite();
+  return sqlite3_vfs_find(nullptr);
+}
 
 std::string NewName() {
   static std::atomic<int> count = 0;

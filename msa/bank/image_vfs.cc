@@ -85,6 +85,7 @@ int FullPathname(sqlite3_vfs*, const char* name, int size, char* out) {
 
 // Registered once; time, sleep and randomness are the default VFS's.
 int RegisterVfs() {
+  InitializeSqlite();
   static sqlite3_vfs vfs = [] {
     sqlite3_vfs copy = *sqlite3_vfs_find(nullptr);
     copy.iVersion = 1;

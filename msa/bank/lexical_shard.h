@@ -32,10 +32,11 @@ class LexicalShardBuilder {
   // Begins with a copy of a finished image, whose blocks were verified, to take passages out of it.
   static Result<std::unique_ptr<LexicalShardBuilder>> Reopen(std::span<const std::byte> image);
 
-  // REQUIRES: ids ascend; gaps are allowed. The title counts as part of every passage (measured on
-  // five sets: nDCG@10 0.3 to 10 points better than without).
+  // Ids ascend, else kDataLoss; gaps are allowed. The title counts as part of every passage
+  // (measured on five sets: nDCG@10 0.3 to 10 points better than without).
   Status Add(PassageId passage, std::string_view title, std::string_view text);
-  // Takes out a passage of a reopened image, given what it was added with.
+  // Takes out a passage of a reopened image, given what it was added with. kDataLoss: the image
+  // does not hold it.
   Status Remove(PassageId passage, std::string_view title, std::string_view text);
 
   int64_t passages() const { return passages_; }

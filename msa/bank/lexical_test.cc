@@ -312,6 +312,16 @@ TEST_F(LexicalTest, RemovingOtherWordsThanWereAddedIsRefused) {
   EXPECT_EQ(builder->Finish().status().code(), StatusCode::kDataLoss);
 }
 
+TEST_F(LexicalTest, RemovingWhatIsNotThereIsRefused) {
+  std::mt19937 random(7);
+  const auto passages = RandomPassages(random, 50);
+  const auto builder = LexicalShardBuilder::Reopen(ImageOf(passages)).value();
+  ASSERT_OK(builder->Remove(PassageId{20}, passages[20].title, passages[20].text));
+  for (const int64_t p : {20, 50, -1}) {
+    EXPECT_EQ(builder->Remove(PassageId{p}, "", "").code(), StatusCode::kDataLoss) << p;
+  }
+}
+
 TEST(LexicalText, OtherTextPassesUnchanged) {
   std::string out;
   AppendForIndex("plain, text: naïve – Привет", &out);

@@ -1,8 +1,54 @@
 #include "msa/bank/sqlite.h"
 
 #include <cctype>
+#include <utility>
 
 namespace msa {
+namespace {
+
+// What this thread may ask for at once.
+thread_local size_t most_bytes = SIZE_MAX;
+// A call since the limit was set has asked for more.
+thread_local bool asked_for_more = false;
+
+class AllocationLimit {
+ public:
+  explicit AllocationLimit(size_t bytes) : before_(std::exchange(most_bytes, bytes)) {
+    asked_for_more = false;
+  }
+  ~AllocationLimit() { most_bytes = before_; }
+  AllocationLimit(const AllocationLimit&) = delete;
+
+ private:
+  const size_t before_;
+};
+
+sqlite3_mem_methods system_memory;
+
+bool IsAllowed(int bytes) {
+  const bool allowed = static_cast<size_t>(bytes) <= most_bytes;
+  asked_for_more = asked_for_more || !allowed;
+  return allowed;
+}
+
+void* Allocate(int bytes) { return IsAllowed(bytes) ? system_memory.xMalloc(bytes) : nullptr; }
+
+void* Reallocate(void* old, int bytes) {
+  return IsAllowed(bytes) ? system_memory.xRealloc(old, bytes) : nullptr;
+}
+
+}  // namespace
+
+void InitializeSqlite() {
+  // Where somebody else of the process has used SQLite before, its memory stays without limits.
+  static const bool limited [[maybe_unused]] = [] {
+    if (sqlite3_config(SQLITE_CONFIG_GETMALLOC, &system_memory) != SQLITE_OK) return false;
+    sqlite3_mem_methods memory = system_memory;
+    memory.xMalloc = Allocate;
+    memory.xRealloc = Reallocate;
+    return sqlite3_config(SQLITE_CONFIG_MALLOC, &memory) == SQLITE_OK;
+  }();
+}
 
 Status SqliteStatus(int code, std::string_view what) {
   const std::string message = std::string(what) + ": " + sqlite3_errstr(code);
@@ -13,6 +59,8 @@ Status SqliteStatus(int code, std::string_view what) {
     case SQLITE_LOCKED: return Unavailable(message);
     case SQLITE_FULL: return ResourceExhausted(message + "; free space and run it again");
     case SQLITE_NOMEM:
+      if (asked_for_more) return DataLoss(message + "; a record claims more than can be there");
+      return ResourceExhausted(message);
     case SQLITE_TOOBIG: return ResourceExhausted(message);
     case SQLITE_READONLY:
     case SQLITE_PERM: return FailedPrecondition(message);
@@ -28,6 +76,7 @@ Result<bool> Statement::Step() {
     Reset();
     return SqliteStatus(code, "bind");
   }
+  const AllocationLimit limit(most_bytes_);
   const int code = sqlite3_step(handle_.get());
   if (code == SQLITE_ROW) return true;
   if (code == SQLITE_DONE) {
@@ -89,6 +138,7 @@ void Statement::BindOne(int index, std::span<const std::byte> value) {
 }
 
 Result<Database> Database::Open(const std::string& path, int flags, const char* vfs) {
+  InitializeSqlite();
   sqlite3* handle = nullptr;
   const int code = sqlite3_open_v2(path.c_str(), &handle, flags | SQLITE_OPEN_NOMUTEX, vfs);
   Database db(handle);  // also after an error, SQLite wants it closed
@@ -98,14 +148,16 @@ Result<Database> Database::Open(const std::string& path, int flags, const char* 
 }
 
 Result<Statement> Database::Prepare(std::string_view sql) const {
+  const AllocationLimit limit(most_bytes_);
   sqlite3_stmt* statement = nullptr;
   const int code = sqlite3_prepare_v3(handle_.get(), sql.data(), static_cast<int>(sql.size()),
                                       SQLITE_PREPARE_PERSISTENT, &statement, nullptr);
   if (code != SQLITE_OK) return LastError("prepare");
-  return Statement(statement);
+  return Statement(statement, most_bytes_);
 }
 
 Status Database::Execute(const char* sql) const {
+  const AllocationLimit limit(most_bytes_);
   const int code = sqlite3_exec(handle_.get(), sql, nullptr, nullptr, nullptr);
   return code == SQLITE_OK ? OkStatus() : LastError(sql);
 }

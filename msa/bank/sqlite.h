@@ -20,6 +20,9 @@ namespace msa {
 // file.
 Status SqliteStatus(int code, std::string_view what);
 
+// Before the first use of SQLite that is no Database: it takes its settings only then.
+void InitializeSqlite();
+
 // Bytes that are bound as text or as a blob, whichever they turn out to be.
 struct BoundValue {
   std::string bytes;
@@ -62,7 +65,7 @@ class Statement {
   struct Finalize {
     void operator()(sqlite3_stmt* s) const { sqlite3_finalize(s); }
   };
-  explicit Statement(sqlite3_stmt* handle) : handle_(handle) {}
+  Statement(sqlite3_stmt* handle, size_t most_bytes) : handle_(handle), most_bytes_(most_bytes) {}
 
   void BindOne(int index, int64_t value);
   void BindOne(int index, std::string_view value);
@@ -75,6 +78,7 @@ class Statement {
   }
 
   std::unique_ptr<sqlite3_stmt, Finalize> handle_;
+  size_t most_bytes_ = SIZE_MAX;
   int bind_code_ = SQLITE_OK;
 };
 
@@ -85,6 +89,11 @@ class Database {
   // where SQLITE_OPEN_URI is given.
   static Result<Database> Open(const std::string& path, int flags, const char* vfs = nullptr);
   Database() = default;
+
+  // From here on SQLite may not ask for more than `bytes` of memory at once, in what is executed
+  // and in statements prepared after this; one that would is damage, kDataLoss. For databases that
+  // may hold anything: a length in a record of FTS5 is believed, up to 2 GiB, before it is read.
+  void LimitAllocations(size_t bytes) { most_bytes_ = bytes; }
 
   bool is_open() const { return handle_ != nullptr; }
   sqlite3* handle() const { return handle_.get(); }
@@ -104,6 +113,7 @@ class Database {
   };
   explicit Database(sqlite3* handle) : handle_(handle) {}
   std::unique_ptr<sqlite3, CloseConnection> handle_;
+  size_t most_bytes_ = SIZE_MAX;
 };
 
 // Makes all of `to` what `from` is, of one moment and in one transaction.
