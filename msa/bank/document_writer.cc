@@ -247,7 +247,7 @@ Status DocumentWriter::IndexPassages(int64_t first_passage, const NewDocument& d
     const NewPassage& passage = document.passages[i];
     MSA_RETURN_IF_ERROR(lexical_.Add(PassageId{first_passage + static_cast<int64_t>(i)},
                                      document.title,
-                                     PassageText(document.text, passage.begin, passage.end)));
+                                     TextBetween(document.text, passage.begin, passage.end)));
   }
   return OkStatus();
 }

@@ -11,6 +11,7 @@
 #include "msa/bank/lexical_writer.h"
 #include "msa/bank/pending_erasure.h"
 #include "msa/bank/revision_totals.h"
+#include "msa/base/utf8.h"
 
 namespace msa {
 namespace {
@@ -178,7 +179,7 @@ Status Erasure::EraseFromShard(const Catalog::ShardRow& shard, std::span<const V
           content->second.passages[static_cast<size_t>(id - version.first_passage)];
       passages.push_back(
           {passage.id, version.info.title,
-           std::string(PassageText(content->second.text, passage.begin, passage.end))});
+           std::string(TextBetween(content->second.text, passage.begin, passage.end))});
     }
   }
   if (!holds_any) return OkStatus();

@@ -7,6 +7,7 @@
 
 #include "msa/bank/lexical_shard.h"
 #include "msa/bank/lexical_text.h"
+#include "msa/base/utf8.h"
 
 namespace msa {
 namespace {
@@ -90,8 +91,7 @@ class QuestionTokenizer {
     } sink{text, terms};
     const auto on_token = [](void* context, int, const char* token, int size, int begin, int end) {
       auto* sink = static_cast<Sink*>(context);
-      const auto word =
-          sink->text.substr(static_cast<size_t>(begin), static_cast<size_t>(end - begin));
+      const auto word = TextBetween(sink->text, begin, end);
       sink->terms->push_back({std::string(token, static_cast<size_t>(size)), std::string(word)});
       return SQLITE_OK;
     };

@@ -4,6 +4,7 @@
 
 #include "msa/bank/blocks.h"
 #include "msa/bank/shard_image.h"
+#include "msa/base/utf8.h"
 
 namespace msa {
 namespace {
@@ -185,7 +186,7 @@ Status LexicalWriter::AddCommitted(int64_t first_passage, int64_t end_passage) {
           // A version may lie across the border of two shards.
           if (passage.id.value < first_passage || passage.id.value >= end_passage) continue;
           MSA_RETURN_IF_ERROR(Index(passage.id, version.info.title,
-                                    PassageText(content->text, passage.begin, passage.end)));
+                                    TextBetween(content->text, passage.begin, passage.end)));
         }
         return OkStatus();
       });

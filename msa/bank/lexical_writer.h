@@ -16,11 +16,6 @@
 
 namespace msa {
 
-// Bytes [begin, end) of a document's text: those of a passage.
-inline std::string_view PassageText(std::string_view text, int64_t begin, int64_t end) {
-  return text.substr(static_cast<size_t>(begin), static_cast<size_t>(end - begin));
-}
-
 // A passage as the index took it.
 struct IndexedPassage {
   PassageId passage;

@@ -175,6 +175,12 @@ void AddSigningKey(CLI::App& command, std::string* key) {
                      "~/.config/msa/signing.key)");
 }
 
+void AddHeads(CLI::App& command, std::string* heads) {
+  command.add_option("--heads", *heads, "Which ranking: fused, lexical or latent")
+      ->check(CLI::IsMember({"fused", "lexical", "latent"}))
+      ->capture_default_str();
+}
+
 void AddCipherKeys(CLI::App& app) {
   // Banks look for keys where the environment says; for one command, the options say it.
   const auto set = [](const char* variable) {

@@ -68,6 +68,9 @@ int ReportError(const Status& status, bool json);
 // --key of the commands that sign.
 void AddSigningKey(CLI::App& command, std::string* key);
 
+// --heads of the commands that rank: a name for HeadsByName.
+void AddHeads(CLI::App& command, std::string* heads);
+
 // --master-key and --keyrings, before or after any subcommand.
 void AddCipherKeys(CLI::App& app);
 

@@ -97,9 +97,7 @@ Result<NeedleOptions> Needles(const Options& options) {
       if (name == kNeedleKindNames[kind]) needles.kinds.push_back(static_cast<NeedleKind>(kind));
     }
   }
-  needles.ask.search.heads = options.heads == "lexical"  ? Heads::kLexical
-                             : options.heads == "latent" ? Heads::kLatent
-                                                         : Heads::kFused;
+  needles.ask.search.heads = HeadsByName(options.heads).value_or(Heads::kFused);
   needles.ask.read = options.read == "text"   ? ReadMode::kText
                      : options.read == "both" ? ReadMode::kBoth
                                               : ReadMode::kLatents;
@@ -136,9 +134,7 @@ void DeclareEvalNeedles(CLI::App& eval, int* exit_status) {
   command->add_option("--positions", options->needles.positions, "Places from 0 to 100 %")
       ->check(CLI::Range(1, 101))
       ->capture_default_str();
-  command->add_option("--heads", options->heads, "Which ranking: fused, lexical or latent")
-      ->check(CLI::IsMember({"fused", "lexical", "latent"}))
-      ->capture_default_str();
+  AddHeads(*command, &options->heads);
   AskOptions& ask = options->needles.ask;
   command->add_option("-k", ask.search.k, "Passages to select")
       ->check(CLI::Range(1, 1000))

@@ -35,9 +35,7 @@ void Print(const ReadingReport& report) {
 Status Run(const Options& options) {
   ReadingOptions reading = options.reading;
   MSA_RETURN_IF_ERROR(options.Fill(&reading));
-  for (const Heads heads : {Heads::kLexical, Heads::kLatent, Heads::kFused}) {
-    if (options.passages == HeadsName(heads)) reading.heads = heads;
-  }
+  reading.heads = HeadsByName(options.passages);
   for (const std::string& path : options.sets) {
     MSA_ASSIGN_OR_RETURN(const EvalSet set, ReadEvalSet(path));
     MSA_ASSIGN_OR_RETURN(const ReadingReport report, EvaluateReading(set, reading));

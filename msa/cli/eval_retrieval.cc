@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
@@ -42,9 +43,7 @@ Status Run(const Options& options) {
   MSA_RETURN_IF_ERROR(options.Fill(&retrieval));
   retrieval.heads.clear();
   for (const Heads head : {Heads::kLexical, Heads::kLatent, Heads::kFused}) {
-    for (const std::string& name : options.heads) {
-      if (name == HeadsName(head)) retrieval.heads.push_back(head);
-    }
+    if (std::ranges::count(options.heads, HeadsName(head)) > 0) retrieval.heads.push_back(head);
   }
   if (options.sweep) retrieval.sweep = {0, 0.1, 0.2, 0.35, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10};
   std::vector<RetrievalReport> reports;

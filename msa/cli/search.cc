@@ -15,9 +15,7 @@ struct Options : CommonOptions {
 
   Result<SearchOptions> Search() const {
     SearchOptions search;
-    search.heads = heads == "lexical"  ? Heads::kLexical
-                   : heads == "latent" ? Heads::kLatent
-                                       : Heads::kFused;
+    search.heads = HeadsByName(heads).value_or(Heads::kFused);
     search.k = k;
     search.at = At();
     MSA_ASSIGN_OR_RETURN(search.where, Where());
@@ -91,9 +89,7 @@ void DeclareSearch(CLI::App& app, int* exit_status) {
   command->add_option("-k", options->k, "How many passages")
       ->check(CLI::Range(1, 10000))
       ->capture_default_str();
-  command->add_option("--heads", options->heads, "Which ranking: fused, lexical or latent")
-      ->check(CLI::IsMember({"fused", "lexical", "latent"}))
-      ->capture_default_str();
+  AddHeads(*command, &options->heads);
   options->AddWhere(*command);
   options->AddAt(*command);
   options->AddOutput(*command);

@@ -1,6 +1,7 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
+#include "msa/base/utf8.h"
 #include "msa/cli/common.h"
 #include "msa/engine/json.h"
 
@@ -25,7 +26,7 @@ Status ShowDocument(const Options& options, const Snapshot& snapshot, const std:
                              " is not within the " + std::to_string(text.size()) + " bytes of " +
                              info.key);
     }
-    text = text.substr(static_cast<size_t>(begin), static_cast<size_t>(end - begin));
+    text = TextBetween(text, begin, end);
   }
   if (options.json) {
     auto json = ToJson(info);
@@ -35,13 +36,10 @@ Status ShowDocument(const Options& options, const Snapshot& snapshot, const std:
     PrintJson(json);
   } else if (options.passages) {
     for (const PassageInfo& p : content.passages) {
-      std::printf(
-          "%lld-%lld%s  %d tokens  %s\n", static_cast<long long>(p.begin),
-          static_cast<long long>(p.end),
-          p.page > 0 ? (", page " + std::to_string(p.page)).c_str() : "", p.num_tokens,
-          Snippet(text.substr(static_cast<size_t>(p.begin), static_cast<size_t>(p.end - p.begin)),
-                  80)
-              .c_str());
+      std::printf("%lld-%lld%s  %d tokens  %s\n", static_cast<long long>(p.begin),
+                  static_cast<long long>(p.end),
+                  p.page > 0 ? (", page " + std::to_string(p.page)).c_str() : "", p.num_tokens,
+                  Snippet(TextBetween(text, p.begin, p.end), 80).c_str());
     }
   } else {
     std::fwrite(text.data(), 1, text.size(), stdout);

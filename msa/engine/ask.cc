@@ -102,8 +102,7 @@ std::string_view Trim(std::string_view text) {
 
 // `passage` narrowed to bytes [begin, end) of its text.
 Retrieved Narrow(Retrieved passage, const Support& span) {
-  passage.text = passage.text.substr(static_cast<size_t>(span.begin),
-                                     static_cast<size_t>(span.end - span.begin));
+  passage.text = std::string(TextBetween(passage.text, span.begin, span.end));
   passage.end = passage.begin + span.end;
   passage.begin += span.begin;
   return passage;
@@ -148,8 +147,7 @@ std::vector<Citation> Cite(const std::string& answer, std::string_view question,
   const SupportFinder finder(question, sources);
   std::vector<Citation> citations;
   for (const TextSpan& span : SplitSentences(answer)) {
-    const std::string_view sentence = Trim(std::string_view(answer).substr(
-        static_cast<size_t>(span.begin), static_cast<size_t>(span.end - span.begin)));
+    const std::string_view sentence = Trim(TextBetween(answer, span.begin, span.end));
     const std::optional<Support> support = finder.Find(sentence);
     if (!support) continue;
     citations.push_back({std::string(sentence),

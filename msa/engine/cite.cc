@@ -196,8 +196,7 @@ SupportFinder::SupportFinder(std::string_view question, std::span<const SourcePa
     for (size_t first = 0; first < sentences.size(); ++first) {
       for (size_t last = first; last < std::min(first + 2, sentences.size()); ++last) {
         Span span{sentences[first].begin, sentences[last].end, {}};
-        const std::string_view text = passage.text.substr(
-            static_cast<size_t>(span.begin), static_cast<size_t>(span.end - span.begin));
+        const std::string_view text = TextBetween(passage.text, span.begin, span.end);
         span.terms = TextTerms(text);
         span.holds_answer = HoldsAnswer(kind, text, question_terms_);
         span.is_leader = IsLeaderLine(text);

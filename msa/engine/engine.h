@@ -111,6 +111,8 @@ struct MigrateReport {
 // --- search ---
 
 enum class Heads { kFused, kLexical, kLatent };
+std::string_view HeadsName(Heads heads);  // "fused", "lexical", "latent"
+std::optional<Heads> HeadsByName(std::string_view name);
 
 struct SearchOptions {
   Heads heads = Heads::kFused;

@@ -4,6 +4,7 @@
 #include <unordered_map>
 
 #include "msa/base/clock.h"
+#include "msa/base/utf8.h"
 #include "msa/engine/engine.h"
 #include "msa/engine/fusion.h"
 #include "msa/kernels/rotate.h"
@@ -49,16 +50,14 @@ class ResultReader {
     }
     const Version& version = it->second;
     const PassageInfo& info = version.content.passages[static_cast<size_t>(address.index)];
-    return Retrieved{
-        .passage = passage,
-        .version = address.version,
-        .document = version.info.key,
-        .title = version.info.title,
-        .begin = info.begin,
-        .end = info.end,
-        .page = info.page,
-        .text = version.content.text.substr(static_cast<size_t>(info.begin),
-                                            static_cast<size_t>(info.end - info.begin))};
+    return Retrieved{.passage = passage,
+                     .version = address.version,
+                     .document = version.info.key,
+                     .title = version.info.title,
+                     .begin = info.begin,
+                     .end = info.end,
+                     .page = info.page,
+                     .text = std::string(TextBetween(version.content.text, info.begin, info.end))};
   }
 
  private:
@@ -87,6 +86,22 @@ const KeyWhitening& Engine::WhiteningFor(const std::shared_ptr<const VisiblePass
     if (kept.of.lock() == visible) return kept.whitening;
   }
   return whitenings_.emplace_back(visible, num_keys, model_->WhitenFor(keys)).whitening;
+}
+
+std::string_view HeadsName(Heads heads) {
+  switch (heads) {
+    case Heads::kFused: return "fused";
+    case Heads::kLexical: return "lexical";
+    case Heads::kLatent: return "latent";
+  }
+  return "";
+}
+
+std::optional<Heads> HeadsByName(std::string_view name) {
+  for (const Heads heads : {Heads::kFused, Heads::kLexical, Heads::kLatent}) {
+    if (name == HeadsName(heads)) return heads;
+  }
+  return std::nullopt;
 }
 
 Result<std::vector<LexicalHit>> Engine::RouteLatent(const Snapshot& snapshot,

@@ -4,6 +4,7 @@
 #include <numeric>
 #include <unordered_map>
 
+#include "msa/base/utf8.h"
 #include "msa/eval/memories.h"
 #include "msa/eval/search_index.h"
 #include "msa/text/passages.h"
@@ -190,8 +191,7 @@ class DocumentPassages {
     document.text = it->second->text;
     for (Passage& passage : SplitPassages(document, model_.tokenizer(),
                                           {.max_tokens = model_.memory().passage_tokens})) {
-      std::string text = document.text.substr(static_cast<size_t>(passage.begin),
-                                              static_cast<size_t>(passage.end - passage.begin));
+      std::string text(TextBetween(document.text, passage.begin, passage.end));
       passages->push_back({id, {document.title, std::move(text)}, std::move(passage.tokens)});
     }
   }

@@ -97,13 +97,4 @@ RetrievalReport MeanOverSets(const std::vector<RetrievalReport>& reports) {
   return mean;
 }
 
-std::string_view HeadsName(Heads heads) {
-  switch (heads) {
-    case Heads::kLexical: return "lexical";
-    case Heads::kLatent: return "latent";
-    case Heads::kFused: return "fused";
-  }
-  return "";
-}
-
 }  // namespace msa

@@ -40,6 +40,4 @@ Result<RetrievalReport> EvaluateRetrieval(const EvalSet& set, const RetrievalOpt
 // Means of figures, each set counting once. REQUIRES: reports with the same heads and sweep.
 RetrievalReport MeanOverSets(const std::vector<RetrievalReport>& reports);
 
-std::string_view HeadsName(Heads heads);  // "lexical", "latent", "fused"
-
 }  // namespace msa

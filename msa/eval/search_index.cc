@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 #include <unordered_set>
 
+#include "msa/base/utf8.h"
 #include "msa/engine/fusion.h"
 #include "msa/kernels/pool.h"
 #include "msa/kernels/rotate.h"
@@ -86,8 +87,7 @@ Status SearchIndex::ReadPassages() {
     }
     for (size_t p = 0; p < content->passages.size(); ++p) {
       const PassageInfo& passage = content->passages[p];
-      std::string text = content->text.substr(static_cast<size_t>(passage.begin),
-                                              static_cast<size_t>(passage.end - passage.begin));
+      std::string text(TextBetween(content->text, passage.begin, passage.end));
       rows.push_back(
           {passage.id,
            {document.key, {document.title, std::move(text)}, std::move(content->tokens[p])}});
