@@ -192,6 +192,19 @@ constexpr int64_t kCandidatesListed = 6;
 // Beyond what any bank counts, and far enough from 2^63 to add to.
 constexpr int64_t kMaxCount = int64_t{1} << 60;
 
+Status CheckPassages(int64_t version, int64_t first, int64_t count) {
+  if (first >= 0 && first <= kMaxCount && count >= 0 && count <= kMaxPassages) return OkStatus();
+  return DataLoss("catalog: version " + std::to_string(version) + " has passages " +
+                  std::to_string(first) + " + " + std::to_string(count));
+}
+
+// Columns: id, first_passage, num_passages, num_tokens, flags.
+Result<VersionSpan> ReadSpan(const Statement& row) {
+  MSA_RETURN_IF_ERROR(CheckPassages(row.Int(0), row.Int(1), row.Int(2)));
+  return VersionSpan{row.Int(0), row.Int(1), row.Int(2), row.Int(3),
+                     (row.Int(4) & kTextNotKept) == 0};
+}
+
 }  // namespace
 
 RevisionPath RevisionPath::Extended() const {
@@ -433,8 +446,8 @@ Result<std::vector<VersionSpan>> Catalog::AllVisibleVersions() {
     MSA_RETURN_IF_ERROR(deaths.Next(
         rows.Int(0), [&](int64_t revision) { is_dead = is_dead || path.Contains(revision); }));
     if (is_dead) continue;
-    versions.push_back(
-        {rows.Int(0), rows.Int(1), rows.Int(2), rows.Int(3), (rows.Int(4) & kTextNotKept) == 0});
+    MSA_ASSIGN_OR_RETURN(const VersionSpan span, ReadSpan(rows));
+    versions.push_back(span);
   }
 }
 
@@ -466,8 +479,8 @@ Result<std::vector<VersionSpan>> Catalog::VisibleVersions(const LabelFilter& fil
   while (true) {
     MSA_ASSIGN_OR_RETURN(const bool row, rows.Step());
     if (!row) return versions;
-    versions.push_back(
-        {rows.Int(0), rows.Int(1), rows.Int(2), rows.Int(3), (rows.Int(4) & kTextNotKept) == 0});
+    MSA_ASSIGN_OR_RETURN(const VersionSpan span, ReadSpan(rows));
+    versions.push_back(span);
   }
 }
 
@@ -496,6 +509,7 @@ Result<VersionRow> Catalog::ReadVersion(const Statement& row) {
   info.born = RevisionId{row.Int(2)};
   version.first_passage = row.Int(3);
   info.num_passages = row.Int(4);
+  MSA_RETURN_IF_ERROR(CheckPassages(row.Int(0), version.first_passage, info.num_passages));
   info.num_tokens = row.Int(5);
   info.text_bytes = row.Int(6);
   info.title = row.Text(7);

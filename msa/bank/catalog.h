@@ -108,6 +108,10 @@ struct VersionRow {
   RevisionTotals totals() const { return {1, info.num_passages, info.num_tokens, info.text_bytes}; }
 };
 
+// Of a version, and so of a place of latents. With IsInBounds of a layout it keeps every product of
+// sizes under 2^63.
+inline constexpr int64_t kMaxPassages = 1 << 22;
+
 // A version and its passages' ids.
 struct VersionSpan {
   int64_t version;

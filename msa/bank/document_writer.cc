@@ -3,12 +3,18 @@
 #include <algorithm>
 
 #include "msa/base/check.h"
+#include "msa/base/utf8.h"
 
 namespace msa {
 namespace {
 
 Status CheckDocument(const NewDocument& document) {
   if (document.key.empty()) return InvalidArgument("a document needs a key");
+  if (std::ssize(document.passages) > kMaxPassages) {
+    return InvalidArgument(document.key + ": " + std::to_string(document.passages.size()) +
+                           " passages, at most " + std::to_string(kMaxPassages) +
+                           " are possible; split it");
+  }
   int64_t end = 0;
   for (const NewPassage& passage : document.passages) {
     if (passage.begin < end || passage.end < passage.begin ||

@@ -2,6 +2,7 @@
 // nothing outside of it counts.
 #include <gmock/gmock.h>
 
+#include <limits>
 #include <map>
 #include <random>
 #include <set>
@@ -21,10 +22,12 @@ TEST(PassageSet, BitsOfARunEqualContains) {
     SCOPED_TRACE(seed);
     std::mt19937 random(seed);
     PassageSet set;
-    for (int64_t p = 0; p < 900; ++p) set.AddRange(p, random() % 3 == 0 ? 1 : 0);
+    // Within a block of the set, and across a border.
+    const int64_t begin = seed % 2 == 0 ? 0 : 65000;
+    for (int64_t p = begin; p < begin + 900; ++p) set.AddRange(p, random() % 3 == 0 ? 1 : 0);
     // Long stretches without gaps that begin anywhere, and beyond the set's end.
     std::vector<PassageId> passages;
-    for (auto p = static_cast<int64_t>(random() % 70); p < 1100; ++p) {
+    for (auto p = begin + static_cast<int64_t>(random() % 70); p < begin + 1100; ++p) {
       if (random() % 150 == 0) p += static_cast<int64_t>(random() % 5);
       passages.push_back(PassageId{p});
     }
@@ -37,6 +40,38 @@ TEST(PassageSet, BitsOfARunEqualContains) {
   EXPECT_TRUE(PassageSet().BitsOf({}).empty());
 }
 
+TEST(PassageSet, EqualsASetOfNumbersHoweverLargeTheyAre) {
+  for (unsigned seed = 1; seed <= 40; ++seed) {
+    SCOPED_TRACE(seed);
+    std::mt19937 random(seed);
+    PassageSet set;
+    std::set<int64_t> numbers;
+    for (int range = 0; range < 12; ++range) {
+      const int64_t first = (static_cast<int64_t>(random()) << (random() % 28)) % 100000000000;
+      const auto count = static_cast<int64_t>(random() % 200);
+      if (numbers.lower_bound(first) != numbers.lower_bound(first + count)) continue;
+      set.AddRange(first, count);
+      for (int64_t p = first; p < first + count; ++p) numbers.insert(p);
+    }
+    EXPECT_EQ(set.size(), std::ssize(numbers));
+    EXPECT_LT(set.size_bytes(), 12 * 2 * 4200);
+    std::vector<int64_t> members;
+    for (const PassageId id : set.Members()) members.push_back(id.value);
+    EXPECT_EQ(members, std::vector<int64_t>(numbers.begin(), numbers.end()));
+    for (const int64_t member : members) {
+      for (const int64_t p : {member - 1, member, member + 1, member + 32768}) {
+        EXPECT_EQ(set.Contains(p), numbers.contains(p)) << p;
+      }
+      const int64_t end = member + static_cast<int64_t>(random() % 100000);
+      EXPECT_EQ(set.CountRange(member - 70, end),
+                std::distance(numbers.lower_bound(member - 70), numbers.lower_bound(end)));
+    }
+    EXPECT_FALSE(set.Contains(-1));
+    EXPECT_EQ(set.CountRange(-5, std::numeric_limits<int64_t>::max()), set.size());
+    EXPECT_EQ(set.CountRange(7, 7), 0);
+  }
+}
+
 TEST(FilterCache, HoldsWhatFitsAndForgetsTheOldest) {
   FilterCache cache;
   const auto key = [](int64_t revision) {
@@ -44,7 +79,7 @@ TEST(FilterCache, HoldsWhatFitsAndForgetsTheOldest) {
   };
   for (int64_t revision = 0; revision < 9; ++revision) {
     auto passages = std::make_shared<VisiblePassages>();
-    passages->kept.AddRange((int64_t{1} << 26) - 1, 1);  // 8 MiB
+    passages->kept.AddRange(0, int64_t{1} << 26);  // 8 MiB
     cache.Insert(key(revision), passages);
     EXPECT_THAT(cache.Find(key(0)), NotNull()) << "used all the time";
   }

@@ -13,8 +13,7 @@
 
 namespace msa {
 
-// Of a place. With IsInBounds of a layout these keep every product of sizes under 2^63.
-inline constexpr int64_t kMaxPassages = 1 << 22;
+// Of a place.
 inline constexpr int64_t kMaxChunks = kMaxPassages << 16;
 
 Result<std::vector<EncodingInfo>> ReadEncodings(Catalog& catalog);

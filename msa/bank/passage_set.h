@@ -12,35 +12,39 @@
 
 namespace msa {
 
+// Needs memory by its members, not by how large their ids are: blocks without members are not
+// stored.
 class PassageSet {
  public:
-  // Adds passages [first, first + count).
+  // Adds passages [first, first + count). REQUIRES: first >= 0; first + count is no overflow.
   void AddRange(int64_t first, int64_t count) {
     if (count <= 0) return;
-    const int64_t end = first + count;
-    if (words_.size() * 64 < static_cast<size_t>(end)) words_.resize((end + 63) / 64);
-    for (int64_t p = first; p < end; ++p) words_[p / 64] |= uint64_t{1} << (p % 64);
+    for (int64_t p = first; p < first + count;) {
+      const int64_t next = std::min(first + count, (p / 64 + 1) * 64);
+      *FindOrAddWord(Index(p)) |= WordBits(p, next);
+      p = next;
+    }
     size_ += count;
   }
 
   bool Contains(int64_t passage) const {
-    const auto word = static_cast<size_t>(passage) / 64;
-    return word < words_.size() && ((words_[word] >> (passage % 64)) & 1) != 0;
+    return ((Word(Index(passage)) >> (passage % 64)) & 1) != 0;
   }
 
   // Members in [first, end).
   int64_t CountRange(int64_t first, int64_t end) const {
     int64_t count = 0;
     first = std::max<int64_t>(first, 0);
-    end = std::min(end, static_cast<int64_t>(words_.size()) * 64);
-    for (int64_t p = first; p < end;) {
-      if (p % 64 == 0 && p + 64 <= end) {
-        count += std::popcount(words_[p / 64]);
-        p += 64;
-      } else {
-        count += Contains(p) ? 1 : 0;
-        ++p;
+    for (auto block = std::ranges::lower_bound(blocks_, Index(first) / kBlockWords);
+         block != blocks_.end(); ++block) {
+      const auto begin = static_cast<int64_t>(*block) * kBlockPassages;
+      const int64_t stop = std::min(end, begin + kBlockPassages);
+      for (int64_t p = std::max(first, begin); p < stop;) {
+        const int64_t next = std::min(stop, (p / 64 + 1) * 64);
+        count += std::popcount(Word(Index(p)) & WordBits(p, next));
+        p = next;
       }
+      if (stop == end) break;
     }
     return count;
   }
@@ -49,8 +53,9 @@ class PassageSet {
   std::vector<PassageId> Members() const {
     std::vector<PassageId> members;
     for (size_t word = 0; word < words_.size(); ++word) {
+      const uint64_t index = blocks_[word / kBlockWords] * kBlockWords + word % kBlockWords;
       for (uint64_t rest = words_[word]; rest != 0; rest &= rest - 1) {
-        members.push_back(PassageId{static_cast<int64_t>(64 * word) + std::countr_zero(rest)});
+        members.push_back(PassageId{static_cast<int64_t>(64 * index) + std::countr_zero(rest)});
       }
     }
     return members;
@@ -76,21 +81,58 @@ class PassageSet {
     return bits;
   }
 
-  int64_t size_bytes() const { return static_cast<int64_t>(words_.size() * sizeof(uint64_t)); }
+  int64_t size_bytes() const {
+    return static_cast<int64_t>((words_.size() + blocks_.size()) * sizeof(uint64_t));
+  }
 
   // Passages added; ranges never overlap.
   int64_t size() const { return size_; }
 
  private:
-  // Bit i: passage + i is a member.
-  uint64_t WordFrom(int64_t passage) const {
-    const auto word = static_cast<size_t>(passage) / 64;
-    const int shift = static_cast<int>(passage % 64);
-    const auto at = [&](size_t i) { return i < words_.size() ? words_[i] : 0; };
-    return shift == 0 ? at(word) : (at(word) >> shift) | (at(word + 1) << (64 - shift));
+  static constexpr size_t kBlockWords = 512;
+  static constexpr int64_t kBlockPassages = 64 * kBlockWords;
+
+  static uint64_t Index(int64_t passage) { return static_cast<uint64_t>(passage) / 64; }
+  // Bits of [p, next), which lie in one word.
+  static uint64_t WordBits(int64_t p, int64_t next) {
+    return (~uint64_t{0} >> (64 - (next - p))) << (p % 64);
   }
 
-  std::vector<uint64_t> words_;
+  uint64_t Word(uint64_t index) const {
+    const uint64_t number = index / kBlockWords;
+    if (blocks_.empty() || number > blocks_.back()) return 0;
+    size_t place = number;  // if none is missing before it
+    if (place >= blocks_.size() || blocks_[place] != number) {
+      const auto found = std::ranges::lower_bound(blocks_, number);
+      if (*found != number) return 0;
+      place = static_cast<size_t>(found - blocks_.begin());
+    }
+    return words_[place * kBlockWords + index % kBlockWords];
+  }
+
+  uint64_t* FindOrAddWord(uint64_t index) {
+    const uint64_t number = index / kBlockWords;
+    auto found = blocks_.end();
+    if (!blocks_.empty() && number <= blocks_.back()) {
+      found = std::ranges::lower_bound(blocks_, number);
+    }
+    const auto place = static_cast<size_t>(found - blocks_.begin());
+    if (found == blocks_.end() || *found != number) {
+      blocks_.insert(found, number);
+      words_.insert(words_.begin() + static_cast<ptrdiff_t>(place * kBlockWords), kBlockWords, 0);
+    }
+    return &words_[place * kBlockWords + index % kBlockWords];
+  }
+
+  // Bit i: passage + i is a member.
+  uint64_t WordFrom(int64_t passage) const {
+    const uint64_t index = Index(passage);
+    const int shift = static_cast<int>(passage % 64);
+    return shift == 0 ? Word(index) : (Word(index) >> shift) | (Word(index + 1) << (64 - shift));
+  }
+
+  std::vector<uint64_t> blocks_;  // numbers of those stored, ascending
+  std::vector<uint64_t> words_;   // kBlockWords of each
   int64_t size_ = 0;
 };
 

@@ -92,9 +92,8 @@ Result<std::shared_ptr<const BankSnapshot::Visible>> BankSnapshot::Matching(
   }
   int64_t end = 0;
   for (const VersionSpan& span : visible->versions) {
-    // Ids ascend with versions, which also bounds what a damaged row can make us allocate.
-    if (span.num_passages < 0 || span.first_passage < end ||
-        span.num_passages > state_.next_passage - span.first_passage) {
+    // Ids ascend with versions.
+    if (span.first_passage < end || span.num_passages > state_.next_passage - span.first_passage) {
       return DataLoss("catalog: version " + std::to_string(span.version) +
                       " has passages outside of 0 to " + std::to_string(state_.next_passage));
     }

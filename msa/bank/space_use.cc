@@ -182,7 +182,7 @@ Result<std::vector<FileUse>> MeasureShards(Catalog& catalog) {
     if (!row) break;
     const int64_t first = rows.Int(0);
     int64_t end = 0;
-    if (first < 0 || __builtin_add_overflow(first, rows.Int(1), &end)) {
+    if (first < 0 || rows.Int(1) < 0 || __builtin_add_overflow(first, rows.Int(1), &end)) {
       return DataLoss("catalog: a version has passages that no writer gave");
     }
     while (from < shards.size() && shards[from].end_passage <= first) ++from;
