@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <map>
 #include <random>
 
@@ -153,7 +154,8 @@ TEST_F(KeyringTest, DestroyedKeysLeaveNothingButTheNumberOfADocument) {
   ASSERT_EQ(after.size(), before.size());
   for (size_t begin = 128; begin + 16 <= before.size(); ++begin) {
     const std::string_view bytes = std::string_view(before).substr(begin, 16);
-    if (bytes == AsChars(document) || bytes.find_first_not_of('\0') == bytes.npos) continue;
+    // Where most are zero, the rest may be equal by chance.
+    if (bytes == AsChars(document) || std::ranges::count(bytes, '\0') > 8) continue;
     if (after.compare(begin, 16, bytes) != 0) continue;
     EXPECT_LT(begin, size_t{128 + 32}) << "bytes of a sealed key stayed at " << begin;
   }
