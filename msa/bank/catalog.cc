@@ -460,8 +460,11 @@ Result<std::vector<VersionRow>> Catalog::VisibleRowsAfter(VersionId version, int
   while (true) {
     MSA_ASSIGN_OR_RETURN(const bool row, rows.Step());
     if (!row) return versions;
-    MSA_ASSIGN_OR_RETURN(VersionRow version, ReadVersion(rows));
-    versions.push_back(std::move(version));
+    MSA_ASSIGN_OR_RETURN(VersionRow next, ReadVersion(rows));
+    // In a damaged index a row may come again, and whoever goes on after it would never end.
+    const VersionId before = versions.empty() ? version : versions.back().info.version;
+    if (next.info.version <= before) return DataLoss("catalog: versions are out of order");
+    versions.push_back(std::move(next));
   }
 }
 
