@@ -11,6 +11,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const fuzz::GoldenBank& bank = input.ConsumeBool() ? plain : encrypted;
   bank.Renew();
   fuzz::EditedCatalog catalog(ReadFile(bank.file("catalog.sqlite")).value());
+  if (input.ConsumeBool()) catalog.CountFar();
   while (input.remaining_bytes() > 0) catalog.Edit(&input);
   const std::string content = catalog.Content();
   bank.Replace("catalog.sqlite", content);

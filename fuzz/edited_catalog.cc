@@ -51,6 +51,12 @@ EditedCatalog::EditedCatalog(std::string_view content) {
   MSA_CHECK(db_.Execute("PRAGMA ignore_check_constraints=ON").ok());
 }
 
+void EditedCatalog::CountFar() {
+  MSA_CHECK(db_.Execute("UPDATE state SET next_document = 1 << 59, next_version = 1 << 59,"
+                        " next_passage = 1 << 59, next_file = 1 << 59")
+                .ok());
+}
+
 void EditedCatalog::Edit(FuzzedDataProvider* input) {
   const std::string table = input->PickValueInArray(kTables);
   const int64_t column = input->ConsumeIntegralInRange<int64_t>(0, 20);

@@ -14,6 +14,8 @@ class EditedCatalog {
  public:
   explicit EditedCatalog(std::string_view content);
 
+  // Makes it say that 2^59 numbers of each kind were given, so that no row's is too large.
+  void CountFar();
   // Changes a cell: which one, and to what, `input` says. One that a constraint guards stays.
   void Edit(FuzzedDataProvider* input);
   std::string Content() const;

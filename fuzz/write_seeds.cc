@@ -189,7 +189,9 @@ void WriteText(const Seeds& seeds) {
               "{\"id\": \"a\", \"title\": \"A\", \"text\": \"one \\u00e9\", \"tenant\": \"acme\"}\n"
               "{\"id\": 7, \"text\": \"two\", \"deep\": {\"a\": [1, 2.5e3, null, true]}}\r\n\n");
   seeds.Write("jsonl", "deep", Nested("{\"text\": \"a\", \"deep\": ", "}"));
-  seeds.Write("catalog_rows", "one", std::string(24, '\x05'));
+  for (const char* reader : {"catalog_rows", "writer"}) {
+    seeds.Write(reader, "one", std::string(24, '\x05'));
+  }
 }
 
 }  // namespace

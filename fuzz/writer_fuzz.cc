@@ -85,7 +85,10 @@ Status Write(Action action, BankWriter& writer, Bank& bank, const TestFolder& fo
       return writer.Compact(Retention{.text_days = 0, .latents_days = 0}).status();
     case Action::kEncode: return Encode(bank, writer);
     case Action::kMigrate: return Migrate(writer);
-    case Action::kCertify: return writer.Certify(folder.File("key")).status();
+    case Action::kCertify: {
+      MSA_ASSIGN_OR_RETURN(const std::string certificate, writer.Certify(folder.File("key")));
+      return bank.VerifyErased(certificate, "the quick brown fox jumps over the lazy dog").status();
+    }
     default: return OkStatus();
   }
 }
@@ -118,6 +121,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   for (int i = input.ConsumeIntegralInRange(1, 4); i > 0; --i) {
     actions.push_back(input.ConsumeEnum<Action>());
   }
+  if (input.ConsumeBool()) catalog.CountFar();
   while (input.remaining_bytes() > 0) catalog.Edit(&input);
   const std::string content = catalog.Content();
   bank.Replace("catalog.sqlite", content);
