@@ -27,9 +27,7 @@ class PassageSet {
     size_ += count;
   }
 
-  bool Contains(int64_t passage) const {
-    return ((Word(Index(passage)) >> (passage % 64)) & 1) != 0;
-  }
+  bool Contains(int64_t passage) const { return ((Word(Index(passage)) >> Bit(passage)) & 1) != 0; }
 
   // Members in [first, end).
   int64_t CountRange(int64_t first, int64_t end) const {
@@ -92,10 +90,12 @@ class PassageSet {
   static constexpr size_t kBlockWords = 512;
   static constexpr int64_t kBlockPassages = 64 * kBlockWords;
 
+  // Of a damaged row's negative passages too, which no block holds.
   static uint64_t Index(int64_t passage) { return static_cast<uint64_t>(passage) / 64; }
+  static uint64_t Bit(int64_t passage) { return static_cast<uint64_t>(passage) % 64; }
   // Bits of [p, next), which lie in one word.
   static uint64_t WordBits(int64_t p, int64_t next) {
-    return (~uint64_t{0} >> (64 - (next - p))) << (p % 64);
+    return (~uint64_t{0} >> (64 - (next - p))) << Bit(p);
   }
 
   uint64_t Word(uint64_t index) const {
@@ -127,7 +127,7 @@ class PassageSet {
   // Bit i: passage + i is a member.
   uint64_t WordFrom(int64_t passage) const {
     const uint64_t index = Index(passage);
-    const int shift = static_cast<int>(passage % 64);
+    const uint64_t shift = Bit(passage);
     return shift == 0 ? Word(index) : (Word(index) >> shift) | (Word(index + 1) << (64 - shift));
   }
 
