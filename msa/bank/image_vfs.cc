@@ -109,6 +109,7 @@ Result<Database> OpenImage(std::shared_ptr<const ShardImage> image) {
   opening_image = &image;
   auto db = Database::Open("image", SQLITE_OPEN_READONLY, kVfsName);
   opening_image = nullptr;
+  if (db.ok()) db->LimitAllocations(MostBytesOfImage(image->size()));
   return db;
 }
 

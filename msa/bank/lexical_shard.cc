@@ -18,11 +18,6 @@ constexpr int64_t kMaxPassage = int64_t{1} << 60;  // far enough from 2^63 to ad
 // Postings collected in memory before FTS5 writes a level; more, and "optimize" merges the levels.
 constexpr int64_t kHashBytes = int64_t{64} << 20;
 
-// What a shard of `bytes` may make SQLite ask for at once: room for a record of all of it, in a
-// buffer that doubles, and what is asked for whatever the size. Of that the most is a list of the
-// pages that a record says it fills, 9 MB for one that says 4 GiB.
-constexpr size_t MostBytesFor(size_t bytes) { return 2 * bytes + (size_t{16} << 20); }
-
 // Of the connection, not of the image.
 constexpr char kConnectionPragmas[] =
     "PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA temp_store=MEMORY;";
@@ -115,7 +110,7 @@ Result<std::unique_ptr<LexicalShardBuilder>> LexicalShardBuilder::Reopen(
   std::unique_ptr<LexicalShardBuilder> builder(new LexicalShardBuilder);
   MSA_ASSIGN_OR_RETURN(builder->db_, Database::Open(":memory:", SQLITE_OPEN_READWRITE));
   Database& db = builder->db_;
-  db.LimitAllocations(MostBytesFor(image.size()));
+  db.LimitAllocations(MostBytesOfImage(image.size()));
   auto* copy = static_cast<unsigned char*>(sqlite3_malloc64(image.size()));
   if (copy == nullptr) return ResourceExhausted("no memory for a lexical shard");
   std::memcpy(copy, image.data(), image.size());
@@ -252,9 +247,7 @@ Result<std::shared_ptr<LexicalShard>> LexicalShard::Open(const std::string& path
   std::shared_ptr<LexicalShard> shard(new LexicalShard);
   shard->path_ = path;
   MSA_ASSIGN_OR_RETURN(auto image, ShardImage::Open(path, length, std::move(blocks), cipher));
-  const size_t bytes = image->size();
   MSA_ASSIGN_OR_RETURN(shard->db_, OpenImage(std::move(image)));
-  shard->db_.LimitAllocations(MostBytesFor(bytes));
   const Status status = shard->ReadHeader();
   if (!status.ok()) return status.WithContext("lexical shard " + path);
   return shard;
