@@ -18,45 +18,45 @@ class FileUses {
     MSA_ASSIGN_OR_RETURN(const auto rows, catalog.Files());
     for (const Catalog::FileRow& row : rows) {
       if (std::ranges::find(kinds, row.kind) == kinds.end()) continue;
-      uses.index_.emplace(row.id, uses.files_.size());
-      uses.files_.push_back({row.id, row.kind, row.encoding, 0, 0, 0});
-      uses.lengths_.push_back(row.length);
+      uses.files_.emplace(row.id, File{{row.id, row.kind, row.encoding, 0, 0, 0}, row.length});
     }
     return uses;
   }
 
-  // Null if there is no such file, which an audit would find.
-  const FileUse* Find(FileId id) const {
-    const auto found = index_.find(id);
-    return found == index_.end() ? nullptr : &files_[found->second];
-  }
+  struct File {
+    FileUse use;
+    int64_t length;
 
-  // Counts `bytes` of a file that is there. kDataLoss: rows claim more than it has.
-  Status Add(const FileUse& file, int64_t bytes, bool is_expired) {
-    const auto i = static_cast<size_t>(&file - files_.data());
-    FileUse& use = files_[i];
-    if (bytes < 0 || bytes > lengths_[i] - use.live - use.expired) {
-      return DataLoss("catalog: more bytes of file " + std::to_string(use.id.value) +
-                      " are in use than it has");
+    // Counts `bytes` of it. kDataLoss: rows claim more than it has.
+    Status Add(int64_t bytes, bool is_expired) {
+      if (bytes < 0 || bytes > length - use.live - use.expired) {
+        return DataLoss("catalog: more bytes of file " + std::to_string(use.id.value) +
+                        " are in use than it has");
+      }
+      (is_expired ? use.expired : use.live) += bytes;
+      return OkStatus();
     }
-    (is_expired ? use.expired : use.live) += bytes;
-    return OkStatus();
+  };
+
+  // Null if there is no such file, which an audit would find.
+  File* Find(FileId id) {
+    const auto found = files_.find(id);
+    return found == files_.end() ? nullptr : &found->second;
   }
 
   // Every row of a segment belongs to a place; of the others what nothing names is dead too.
   std::vector<FileUse> Finish() && {
-    for (size_t i = 0; i < files_.size(); ++i) {
-      FileUse& file = files_[i];
-      file.dead = file.kind == FileKind::kSegment ? file.expired
-                                                  : lengths_[i] - kFileHeaderBytes - file.live;
+    std::vector<FileUse> uses;
+    for (const auto& [id, file] : files_) {
+      FileUse& use = uses.emplace_back(file.use);
+      use.dead =
+          use.kind == FileKind::kSegment ? use.expired : file.length - kFileHeaderBytes - use.live;
     }
-    return std::move(files_);
+    return uses;
   }
 
  private:
-  std::vector<FileUse> files_;
-  std::vector<int64_t> lengths_;
-  std::map<FileId, size_t> index_;
+  std::map<FileId, File> files_;
 };
 
 double DeadShare(const FileUse& file) {
@@ -135,9 +135,9 @@ Result<std::vector<FileUse>> MeasurePacks(Catalog& catalog, const Expired& expir
   while (true) {
     MSA_ASSIGN_OR_RETURN(const bool row, rows.Step());
     if (!row) return std::move(uses).Finish();
-    const FileUse* file = uses.Find(FileId{rows.Int(1)});
+    FileUses::File* file = uses.Find(FileId{rows.Int(1)});
     if (file == nullptr) continue;
-    MSA_RETURN_IF_ERROR(uses.Add(*file, rows.Int(2), expired.text(rows.Int(0))));
+    MSA_RETURN_IF_ERROR(file->Add(rows.Int(2), expired.text(rows.Int(0))));
   }
 }
 
@@ -154,15 +154,15 @@ Result<std::vector<FileUse>> MeasureLatents(Catalog& catalog, const Expired& exp
     while (true) {
       MSA_ASSIGN_OR_RETURN(const bool row, rows.Step());
       if (!row) break;
-      const FileUse* file = uses.Find(FileId{rows.Int(1)});
+      FileUses::File* file = uses.Find(FileId{rows.Int(1)});
       if (file == nullptr) continue;
       const int64_t chunks = rows.Int(2);
       if (chunks < 0 || chunks > kMaxChunks) {
         return DataLoss("catalog: latents of " + std::to_string(chunks) + " chunks");
       }
-      const int64_t bytes =
-          file->kind == FileKind::kTail ? TailBlockBytes(sizes, chunks) : chunks * sizes.total();
-      MSA_RETURN_IF_ERROR(uses.Add(*file, bytes, expired.latents(rows.Int(0))));
+      const int64_t bytes = file->use.kind == FileKind::kTail ? TailBlockBytes(sizes, chunks)
+                                                              : chunks * sizes.total();
+      MSA_RETURN_IF_ERROR(file->Add(bytes, expired.latents(rows.Int(0))));
     }
   }
   return std::move(uses).Finish();
