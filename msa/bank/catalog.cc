@@ -187,7 +187,6 @@ class FilterSql {
   std::vector<bool> is_lookup_;
 };
 
-constexpr int64_t kPageBytes = 4096;
 constexpr int64_t kCandidatesListed = 6;
 // Beyond what any bank counts, and far enough from 2^63 to add to.
 constexpr int64_t kMaxCount = int64_t{1} << 60;
@@ -241,7 +240,7 @@ Status Catalog::Create(const std::string& path, const char* vfs) {
   MSA_ASSIGN_OR_RETURN(Database db,
                        Database::Open(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, vfs));
   const std::string pragmas =
-      "PRAGMA page_size=" + std::to_string(kPageBytes) +
+      "PRAGMA page_size=" + std::to_string(kSqlitePageBytes) +
       "; PRAGMA application_id=" + std::to_string(kCatalogApplicationId) +
       "; PRAGMA user_version=" + std::to_string(kCatalogVersion) +
       "; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA secure_delete=ON; BEGIN;";
@@ -278,9 +277,9 @@ Result<Catalog> Catalog::Open(const std::string& path, Access access, const char
     return Unimplemented("catalog version " + std::to_string(kind.Int(1)) +
                          ", this program reads " + std::to_string(kCatalogVersion));
   }
-  if (kind.Int(2) != kPageBytes) {
+  if (kind.Int(2) != kSqlitePageBytes) {
     return DataLoss("catalog: pages of " + std::to_string(kind.Int(2)) + " bytes, expected " +
-                    std::to_string(kPageBytes));
+                    std::to_string(kSqlitePageBytes));
   }
   catalog.cipher_ = cipher;
   if (cipher != nullptr) MSA_RETURN_IF_ERROR(catalog.ShowSealedColumns());

@@ -27,7 +27,7 @@ std::string CreateTables() {
   for (const std::string_view argument : kTokenizerArguments) {
     tokenizer += (tokenizer.empty() ? "'" : " '") + std::string(argument) + "'";
   }
-  return std::string("PRAGMA page_size=4096; ") + kConnectionPragmas +
+  return "PRAGMA page_size=" + std::to_string(kSqlitePageBytes) + "; " + kConnectionPragmas +
          "CREATE VIRTUAL TABLE t USING fts5(x, content='', tokenize=\"" + tokenizer +
          "\");"
          "CREATE TABLE terms(term TEXT PRIMARY KEY, passages INTEGER NOT NULL) WITHOUT ROWID;"

@@ -4,6 +4,7 @@
 #include <array>
 
 #include "msa/bank/bytes.h"
+#include "msa/bank/sqlite.h"
 #include "msa/base/check.h"
 #include "msa/base/hash.h"
 
@@ -13,7 +14,7 @@ namespace {
 constexpr std::string_view kMagic = "MSAFTSX1";
 constexpr uint32_t kFormat = 1;
 constexpr size_t kHeaderBytes = 64;
-constexpr size_t kPageBytes = 4096;  // SQLite's, so that a page costs one message
+constexpr size_t kPageBytes = kSqlitePageBytes;  // so that a page costs one message
 constexpr size_t kSealedPageBytes = kPageBytes + Sealer::kExtraBytes;
 
 Result<RandomNumber> ParseHeader(std::span<const std::byte> header) {

@@ -20,6 +20,9 @@ namespace msa {
 // file.
 Status SqliteStatus(int code, std::string_view what);
 
+// The page size of every database of ours.
+inline constexpr int64_t kSqlitePageBytes = 4096;
+
 // Before the first use of SQLite that is no Database: it takes its settings only then.
 void InitializeSqlite();
 
