@@ -14,10 +14,9 @@ namespace {
 
 using namespace msa;
 
-// Gives latents to what lacks them in the newest encoding, which has one of the golden layouts.
+// Gives latents to what lacks them, in an encoding that is there and in a new one.
 Status Encode(Bank& bank, BankWriter& writer) {
   MSA_ASSIGN_OR_RETURN(const auto snapshot, bank.Latest());
-  MSA_ASSIGN_OR_RETURN(const auto encodings, snapshot->Encodings());
   for (const DType dtype : {DType::kI8, DType::kF32}) {
     const LatentLayout layout = GoldenLayout(dtype);
     const auto latents = GoldenLatents(layout, 1, 0);
