@@ -163,17 +163,17 @@ class TrainReference:
                 total = total + (phase["contrastive_weight"] * phase["layer_weight"] / count *
                                  self.contrastive(alone[routable], scale, target, excluded))
         if batch["rows"]["lengths"]:
-            loss = self.read(batch, passages, scores, phase, addressing)
+            loss = self.read(batch, passages, scores, addressing)
             parts[["reconstruct", "stranger", "proceed", "answer"][batch["task"]]] = loss
             total = total + phase["reading_weight"] * loss
         return parts, total
 
-    def attach(self, batch, scores, phase):
+    def attach(self, batch, scores):
         if batch["task"] != 3:
             return batch["attached"]
         out = []
         for row in batch["answer_rows"]:
-            count = min(phase["attach"], scores.shape[1])
+            count = min(row["attach"], scores.shape[1])
             chosen = [] if row["absent"] else row["answers"][:count]
             for p in scores[row["question"]].argsort(descending=True).tolist():
                 if len(chosen) < count and p not in row["answers"]:
@@ -186,8 +186,8 @@ class TrainReference:
         hidden = torch.cat(hidden)[positions]
         return torch.log_softmax(rms_norm(hidden, self.weights["model.norm.weight"], self.epsilon) @ output.T, -1)
 
-    def read(self, batch, passages, scores, phase, addressing):
-        rows, attached = rows_of(batch["rows"]), self.attach(batch, scores, phase)
+    def read(self, batch, passages, scores, addressing):
+        rows, attached = rows_of(batch["rows"]), self.attach(batch, scores)
         hidden = []
         for i, (tokens, chosen) in enumerate(zip(rows, attached)):
             latents = [tuple(torch.cat([passages[p][1][m][part] for p in chosen]) for part in (0, 1))

@@ -138,7 +138,8 @@ void DeclarePack(CLI::App& train, int* exit_status) {
         "Share of a corpus's passages that get one of their sentences as a question");
   share("--quote", &pack.made.quote, "Likewise, a quotation to continue");
   share("--blank", &pack.made.blank, "Likewise, a sentence with a name or number left out");
-  share("--mention", &pack.made.mention, "Likewise, a sentence to be found by words of it");
+  share("--mention", &pack.made.mention,
+        "Likewise, up to three sentences to be found by words of them");
   app->add_option(
          "--limit-tokens", command->limits,
          "NAME=N: take rows of the source NAME (a file's name without extension) at random "

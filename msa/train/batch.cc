@@ -11,7 +11,7 @@ namespace msa {
 namespace {
 
 constexpr int64_t kHeldOutEvery = 500;  // documents
-constexpr int64_t kAnswerTokens = 64;   // longer answers are cut
+constexpr int64_t kAnswerTokens = 96;   // longer answers are cut
 constexpr int64_t kNeighbours = 3;      // that come with a pair in a hard step
 constexpr int64_t kCueTokens = 4;       // that tell where in a passage a span begins
 constexpr std::string_view kAbsent = "The documents do not say.";
@@ -138,7 +138,7 @@ class BatchMaker::Builder {
       AddPrompted(question, texts, answer, &batch.told);
       Teach(absent ? 0 : phase.text_teacher);
     }
-    TrainBatch::AnswerRow answer_row{q, absent, {}};
+    TrainBatch::AnswerRow answer_row{q, absent, 1 + Below(random, phase.attach), {}};
     for (const int32_t p : pack.Positives(id)) answer_row.answers.push_back(AddPassage(p));
     batch.answer_rows.push_back(std::move(answer_row));
   }

@@ -44,6 +44,7 @@ struct TrainBatch {
   struct AnswerRow {
     int64_t question = 0;          // in the batch
     bool absent = false;           // nothing that answers it may be attached
+    int64_t attach = 1;            // passages, if there are as many
     std::vector<int64_t> answers;  // passages that answer it
   };
   std::vector<AnswerRow> answer_rows;
@@ -104,7 +105,7 @@ class BatchMaker {
   std::vector<TokenId> prefix_, suffix_;  // of the template
   Pool pairs_;                            // standalone questions with a passage
   Pool answered_;                         // questions of pairs with an answer
-  Pool made_;                             // quotations and blanks
+  Pool made_;                             // quotations, blanks and mentions
   Pool cuts_;                             // sentences of passages
   Pool followed_;                         // passages that a next one follows
   Pool passages_;                         // all

@@ -35,8 +35,8 @@ enum class QuestionKind : uint8_t {
   kInContext = 1,   // of a pair; asks about a document that is at hand: not for routing over many
   kCut = 2,         // a sentence of its passage; no answer
   kQuotation = 3,   // "Continue the quotation: …" of its passage
-  kBlank = 4,       // "Fill in the blank: …" with a name or number of its passage
-  kMention = 5,     // "What is said about …?" with words of one sentence of its passage
+  kBlank = 4,       // a sentence of its passage without a name or number
+  kMention = 5,     // "What is said about …?" with words of up to three sentences of its passage
 };
 inline constexpr int kNumQuestionKinds = 6;
 

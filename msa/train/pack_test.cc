@@ -229,6 +229,7 @@ TEST_F(PackTest, MadeQuestionsComeFromTheirPassages) {
   options.passage_tokens = 256;
   const auto pack = Build(options);
   std::array<int64_t, kNumQuestionKinds> counts = {};
+  double clauses = 0;
   for (int64_t q = 0; q < pack->num_questions(); ++q) {
     ++counts[static_cast<size_t>(pack->Kind(q))];
     ASSERT_EQ(pack->Positives(q).size(), 1u);
@@ -254,23 +255,35 @@ TEST_F(PackTest, MadeQuestionsComeFromTheirPassages) {
       EXPECT_GE(std::ranges::count(quote, ' '), 7);
       EXPECT_LE(std::ranges::count(quote, ' '), 15);
     } else if (pack->Kind(q) == QuestionKind::kMention) {
-      // The sentence, which holds the words asked for and is the only one that does.
+      // One sentence or more, which hold the words asked for and are the only ones that do.
       EXPECT_THAT(text, HasSubstr(answer));
       EXPECT_TRUE(answer.ends_with(".")) << answer;
       EXPECT_GE(pack->Answer(q).size(), 8);
-      EXPECT_LE(pack->Answer(q).size(), 60);
+      EXPECT_LE(pack->Answer(q).size(), 90);
       const size_t last = question.rfind(' ') + 1;
       const std::string topic = question.substr(last, question.size() - 1 - last);
       EXPECT_THAT(answer, HasSubstr(topic));
       EXPECT_EQ(text.find(topic), text.rfind(topic)) << topic;
     } else {
-      constexpr std::string_view kPrefix = "Fill in the blank: ";
-      ASSERT_TRUE(question.starts_with(kPrefix)) << question;
-      const size_t blank = question.find("____");
-      ASSERT_NE(blank, question.npos);
       EXPECT_TRUE(answer.starts_with("Zor") || (answer[0] >= '0' && answer[0] <= '9')) << answer;
-      std::string filled = question.substr(kPrefix.size());
-      filled.replace(blank - kPrefix.size(), 4, answer);
+      std::string filled = question;
+      if (question.ends_with("?")) {
+        ++clauses;
+        filled.pop_back();
+        if (filled.starts_with("Tale: ")) filled.erase(0, 6);
+        const size_t what = filled.find("what ");
+        ASSERT_NE(what, filled.npos) << question;
+        const bool name = answer.starts_with("Zor");
+        const bool year = !name && (answer[0] == '1' || answer.starts_with("20"));
+        const std::string word = name ? "what" : year ? "what year" : "what number";
+        ASSERT_TRUE(filled.substr(what).starts_with(word + " ")) << question;
+        filled.replace(what, word.size(), answer);
+      } else {
+        ASSERT_TRUE(question.starts_with("Fill in the blank: ")) << question;
+        filled.erase(0, 19);
+        ASSERT_NE(filled.find("____"), filled.npos);
+        filled.replace(filled.find("____"), 4, answer);
+      }
       EXPECT_THAT(text, HasSubstr(filled));
     }
   }
@@ -280,6 +293,7 @@ TEST_F(PackTest, MadeQuestionsComeFromTheirPassages) {
   EXPECT_NEAR(counts[3], 0.5 * passages, 0.12 * passages);
   EXPECT_GT(counts[4], 0.8 * passages);
   EXPECT_GT(counts[5], 0.5 * passages);
+  EXPECT_NEAR(clauses, 0.5 * static_cast<double>(counts[4]), 0.15 * static_cast<double>(counts[4]));
   EXPECT_EQ(counts, report_.questions_by_kind);
 }
 

@@ -23,6 +23,10 @@ constexpr std::string_view kBlank = "____";
 // A word in lower case that is as long says what a sentence is about.
 constexpr size_t kMinTopicBytes = 7;
 constexpr size_t kMaxTopics = 3;
+constexpr size_t kMaxMentionSentences = 3;
+constexpr size_t kMaxMentionTokens = 90;
+// A clause that asks has as many words besides what it asks for.
+constexpr size_t kMinClauseWords = 5;
 // What stands before and behind the words of which a sentence is asked for.
 constexpr std::string_view kMentionWordings[][2] = {
     {"What is said about ", "?"},
@@ -165,6 +169,51 @@ bool IsProse(std::string_view sentence) {
   return lower >= kMinLowerWords;
 }
 
+std::string Replaced(std::string_view text, Span span, std::string_view by) {
+  return std::string(text.substr(0, span.begin)) + std::string(by) +
+         std::string(text.substr(span.end));
+}
+
+// "<title>: ", in half of the cases, or nothing.
+std::string PerhapsTitle(const PassageText& passage, QuestionRandom* random) {
+  const std::string_view title = Trim(std::string_view(passage.text).substr(0, passage.body));
+  return !title.empty() && Below(random, 2) == 0 ? std::string(title) + ": " : std::string();
+}
+
+// What a question asks for where `answer` stood.
+std::string_view QuestionWord(std::string_view answer) {
+  if (!std::ranges::any_of(answer, IsDigit)) return "what";
+  const bool year = answer.size() == 4 && std::ranges::all_of(answer, IsDigit) &&
+                    (answer.starts_with("1") || answer.starts_with("20"));
+  return year ? "what year" : "what number";
+}
+
+// The clause of the sentence that holds the blank, asking for it; empty where it would be too
+// short.
+std::string ClauseAsQuestion(const PassageText& passage, std::string_view sentence, Span blank,
+                             QuestionRandom* random) {
+  const auto ends_clause = [&](const Span& word) {
+    const char last = sentence[word.end - 1];
+    return last == ',' || last == ';' || last == ':';
+  };
+  const std::vector<Span> words = SplitAtSpace(sentence);
+  size_t first = 0;
+  size_t end = words.size();
+  for (size_t i = 0; i < words.size(); ++i) {
+    if (!ends_clause(words[i])) continue;
+    if (words[i].end <= blank.begin) first = i + 1;
+    if (words[i].end >= blank.end) end = std::min(end, i + 1);
+  }
+  const size_t answer_words = SplitAtSpace(At(sentence, blank)).size();
+  if (end - first < kMinClauseWords + answer_words) return {};
+  Span clause{words[first].begin, words[end - 1].end};
+  while (clause.end > blank.end && IsPunctuation(sentence[clause.end - 1])) --clause.end;
+  const Span inside{blank.begin - clause.begin, blank.end - clause.begin};
+  const std::string asked =
+      Replaced(At(sentence, clause), inside, QuestionWord(At(sentence, blank)));
+  return PerhapsTitle(passage, random) + JoinWords(asked, SplitAtSpace(asked)) + "?";
+}
+
 // Calls accept(i) for the sentences in turn, from a random one on, until it returns true.
 template <class Accept>
 void TrySentences(const PassageText& passage, QuestionRandom* random, const Accept& accept) {
@@ -174,6 +223,25 @@ void TrySentences(const PassageText& passage, QuestionRandom* random, const Acce
   for (size_t i = 0; i < count; ++i) {
     if (accept((first + i) % count)) return;
   }
+}
+
+// Two or three topics of sentences `first` to `last`, in their order: of several sentences one
+// each. Fewer than two where a sentence has none.
+std::vector<std::string_view> TopicsOf(const PassageText& passage, size_t first, size_t last,
+                                       QuestionRandom* random) {
+  std::vector<std::string_view> topics;
+  for (size_t i = first; i <= last; ++i) {
+    const std::string_view sentence = passage.Sentence(i);
+    if (!IsProse(sentence)) return {};
+    const std::vector<std::string_view> found = FindTopics(passage.Body(), sentence);
+    const size_t wanted = first == last ? Between(random, 2, kMaxTopics) : 1;
+    const size_t count = std::min(wanted, found.size());
+    if (count == 0) return {};
+    const size_t at = Below(random, found.size() - count + 1);
+    const auto begin = found.begin() + static_cast<std::ptrdiff_t>(at);
+    topics.insert(topics.end(), begin, begin + static_cast<std::ptrdiff_t>(count));
+  }
+  return topics;
 }
 
 }  // namespace
@@ -236,10 +304,12 @@ std::optional<MadeQuestion> MakeBlank(const PassageText& passage, const Tokenize
     const std::vector<Span> blanks = FindBlanks(sentence);
     if (blanks.empty()) return false;
     const Span blank = blanks[Below(random, blanks.size())];
-    const std::string with_blank = std::string(sentence.substr(0, blank.begin)) +
-                                   std::string(kBlank) + std::string(sentence.substr(blank.end));
     MadeQuestion question{QuestionKind::kBlank};
-    question.text = "Fill in the blank: " + JoinWords(with_blank, SplitAtSpace(with_blank));
+    if (Below(random, 2) == 0) question.text = ClauseAsQuestion(passage, sentence, blank, random);
+    if (question.text.empty()) {
+      const std::string with_blank = Replaced(sentence, blank, kBlank);
+      question.text = "Fill in the blank: " + JoinWords(with_blank, SplitAtSpace(with_blank));
+    }
     question.question = tokenizer.Encode(question.text);
     if (question.question.size() < kMinSentenceTokens ||
         question.question.size() > kMaxSentenceTokens) {
@@ -256,25 +326,25 @@ std::optional<MadeQuestion> MakeMention(const PassageText& passage, const Tokeni
                                         QuestionRandom* random) {
   std::optional<MadeQuestion> made;
   TrySentences(passage, random, [&](size_t i) {
-    const std::string_view sentence = passage.Sentence(i);
-    if (!IsProse(sentence)) return false;
-    const std::vector<std::string_view> topics = FindTopics(passage.Body(), sentence);
+    const bool several = Below(random, 2) == 1;
+    const size_t more = Between(random, 1, kMaxMentionSentences - 1);
+    const size_t last = several ? std::min(i + more, passage.sentences.size() - 1) : i;
+    const std::vector<std::string_view> topics = TopicsOf(passage, i, last, random);
     if (topics.size() < 2) return false;
+    const auto begin = static_cast<size_t>(passage.sentences[i].begin);
+    const auto end = static_cast<size_t>(passage.sentences[last].end);
+    const std::string_view said = At(passage.text, {begin, end});
     MadeQuestion question{QuestionKind::kMention};
-    question.answer = tokenizer.Encode(JoinWords(sentence, SplitAtSpace(sentence)));
-    if (question.answer.size() < kMinSentenceTokens ||
-        question.answer.size() > kMaxSentenceTokens) {
+    question.answer = tokenizer.Encode(JoinWords(said, SplitAtSpace(said)));
+    if (question.answer.size() < kMinSentenceTokens || question.answer.size() > kMaxMentionTokens) {
       return false;
     }
-    const size_t count = std::min(Between(random, 2, kMaxTopics), topics.size());
-    const size_t first = Below(random, topics.size() - count + 1);
     const auto& [before, behind] = kMentionWordings[Below(random, std::size(kMentionWordings))];
-    const std::string_view title = Trim(std::string_view(passage.text).substr(0, passage.body));
-    if (!title.empty() && Below(random, 2) == 0) question.text = std::string(title) + ": ";
+    question.text = PerhapsTitle(passage, random);
     question.text += before;
-    for (size_t t = 0; t < count; ++t) {
-      if (t > 0) question.text += t + 1 == count ? " and " : ", ";
-      question.text += topics[first + t];
+    for (size_t t = 0; t < topics.size(); ++t) {
+      if (t > 0) question.text += t + 1 == topics.size() ? " and " : ", ";
+      question.text += topics[t];
     }
     question.text += behind;
     question.question = tokenizer.Encode(question.text);

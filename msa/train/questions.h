@@ -60,11 +60,13 @@ std::optional<MadeQuestion> MakeCut(const PassageText& passage, const Tokenizer&
 // 16.
 std::optional<MadeQuestion> MakeQuotation(const PassageText& passage, const Tokenizer& tokenizer,
                                           QuestionRandom* random);
-// `Fill in the blank: <a sentence with ____ for a name or number>`, answered by what was there.
+// A sentence with a name or number left out, answered by what was there: `Fill in the blank: <the
+// sentence with ____>`, or what stands between two commas as a question, `Debian was founded by
+// what in 1993?`, perhaps behind the document's title.
 std::optional<MadeQuestion> MakeBlank(const PassageText& passage, const Tokenizer& tokenizer,
                                       QuestionRandom* random);
 // `What is said about A and B?` in one of several wordings, perhaps behind the document's title:
-// words that only one sentence of the passage holds, and they once; answered by that sentence.
+// words that the passage holds once, in up to three sentences on end; answered by these.
 std::optional<MadeQuestion> MakeMention(const PassageText& passage, const Tokenizer& tokenizer,
                                         QuestionRandom* random);
 

@@ -29,7 +29,7 @@ struct TrainPhase {
   double hard_share = 0;       // share of steps whose pairs come with their neighbours
   int64_t more_passages = 0;   // further passages in an answer step
   double made_share = 0.3;     // of an answer step's questions: made from the passages
-  int64_t attach = 4;          // passages that an answer step attaches, the right one among them
+  int64_t attach = 4;          // at most so many passages for an answer, the right one among them
   double text_share = 0.2;     // answer rows whose prompt also holds the original text
   double absent_share = 0.05;  // answer rows without the right passage: to be told so
   // Of an answer: the share that is what the backbone predicts where it reads the text itself.

@@ -277,12 +277,12 @@ at::Tensor Trainer::RoutingLoss(std::vector<Part>& parts, int64_t rank,
 }
 
 // What routing selects for each answer row, the right passages among it.
-void Trainer::Attach(const at::Tensor& scores, const TrainPhase& phase, TrainBatch* batch) const {
+void Trainer::Attach(const at::Tensor& scores, TrainBatch* batch) const {
   const at::Tensor order = scores.detach().argsort(/*dim=*/1, /*descending=*/true).cpu();
   const auto* ranked = order.data_ptr<int64_t>();
   const int64_t passages = order.size(1);
-  const int64_t count = std::min(phase.attach, passages);
   for (const TrainBatch::AnswerRow& row : batch->answer_rows) {
+    const int64_t count = std::min(row.attach, passages);
     std::vector<int64_t> attached;
     if (!row.absent) {
       attached.assign(row.answers.begin(),
@@ -360,7 +360,7 @@ void Trainer::Learn(std::vector<Part>& parts, int64_t rank, const RoutingTargets
   if (answer) {
     const c10::AutoGradMode mode(!still);
     scores = model.Scores(encoded, model.RoutingWeights());
-    Attach(scores, phase, &batch);
+    Attach(scores, &batch);
   }
 
   if (batch.read.rows.num_rows() > 0) {

@@ -54,7 +54,7 @@ class Trainer {
              const TrainPhase& phase) const;
   at::Tensor Teach(const TrainModel& model, const ReaderRows& told) const;
   void SumGradients() const;
-  void Attach(const at::Tensor& scores, const TrainPhase& phase, TrainBatch* batch) const;
+  void Attach(const at::Tensor& scores, TrainBatch* batch) const;
   Status SaveCheckpoint(int64_t step) const;
   Result<int64_t> LoadCheckpoint(const std::string& path);
   Status LoadStart(const std::string& path);

@@ -26,8 +26,10 @@ Json Describe(const TokenRows& rows) {
 Json Describe(const TrainBatch& batch, const RoutingTargets& targets) {
   Json answers = Json::array();
   for (const TrainBatch::AnswerRow& row : batch.answer_rows) {
-    answers.push_back(
-        {{"question", row.question}, {"absent", row.absent}, {"answers", row.answers}});
+    answers.push_back({{"question", row.question},
+                       {"absent", row.absent},
+                       {"attach", row.attach},
+                       {"answers", row.answers}});
   }
   return {{"task", static_cast<int>(batch.task)},
           {"chunk_tokens", batch.chunk_tokens},
