@@ -266,11 +266,14 @@ TEST_F(PackTest, MadeQuestionsComeFromTheirPassages) {
       EXPECT_EQ(text.find(topic), text.rfind(topic)) << topic;
     } else {
       EXPECT_TRUE(answer.starts_with("Zor") || (answer[0] >= '0' && answer[0] <= '9')) << answer;
+      constexpr std::string_view kFill = "Fill in the blank: ";
+      constexpr std::string_view kTitle = "Tale: ";
+      constexpr std::string_view kBlank = "____";
       std::string filled = question;
       if (question.ends_with("?")) {
         ++clauses;
         filled.pop_back();
-        if (filled.starts_with("Tale: ")) filled.erase(0, 6);
+        if (filled.starts_with(kTitle)) filled.erase(0, kTitle.size());
         const size_t what = filled.find("what ");
         ASSERT_NE(what, filled.npos) << question;
         const bool name = answer.starts_with("Zor");
@@ -279,10 +282,11 @@ TEST_F(PackTest, MadeQuestionsComeFromTheirPassages) {
         ASSERT_TRUE(filled.substr(what).starts_with(word + " ")) << question;
         filled.replace(what, word.size(), answer);
       } else {
-        ASSERT_TRUE(question.starts_with("Fill in the blank: ")) << question;
-        filled.erase(0, 19);
-        ASSERT_NE(filled.find("____"), filled.npos);
-        filled.replace(filled.find("____"), 4, answer);
+        ASSERT_TRUE(question.starts_with(kFill)) << question;
+        filled.erase(0, kFill.size());
+        const size_t blank = filled.find(kBlank);
+        ASSERT_NE(blank, filled.npos);
+        filled.replace(blank, kBlank.size(), answer);
       }
       EXPECT_THAT(text, HasSubstr(filled));
     }

@@ -70,6 +70,9 @@ std::string JoinWords(std::string_view text, std::span<const Span> words) {
   return joined;
 }
 
+// With one space wherever there is white space, and none at the ends.
+std::string WithSingleSpaces(std::string_view text) { return JoinWords(text, SplitAtSpace(text)); }
+
 bool IsDigit(char c) { return c >= '0' && c <= '9'; }
 bool IsLower(char c) { return c >= 'a' && c <= 'z'; }
 bool IsPunctuation(char c) {
@@ -211,7 +214,7 @@ std::string ClauseAsQuestion(const PassageText& passage, std::string_view senten
   const Span inside{blank.begin - clause.begin, blank.end - clause.begin};
   const std::string asked =
       Replaced(At(sentence, clause), inside, QuestionWord(At(sentence, blank)));
-  return PerhapsTitle(passage, random) + JoinWords(asked, SplitAtSpace(asked)) + "?";
+  return PerhapsTitle(passage, random) + WithSingleSpaces(asked) + "?";
 }
 
 // Calls accept(i) for the sentences in turn, from a random one on, until it returns true.
@@ -307,8 +310,7 @@ std::optional<MadeQuestion> MakeBlank(const PassageText& passage, const Tokenize
     MadeQuestion question{QuestionKind::kBlank};
     if (Below(random, 2) == 0) question.text = ClauseAsQuestion(passage, sentence, blank, random);
     if (question.text.empty()) {
-      const std::string with_blank = Replaced(sentence, blank, kBlank);
-      question.text = "Fill in the blank: " + JoinWords(with_blank, SplitAtSpace(with_blank));
+      question.text = "Fill in the blank: " + WithSingleSpaces(Replaced(sentence, blank, kBlank));
     }
     question.question = tokenizer.Encode(question.text);
     if (question.question.size() < kMinSentenceTokens ||
@@ -335,7 +337,7 @@ std::optional<MadeQuestion> MakeMention(const PassageText& passage, const Tokeni
     const auto end = static_cast<size_t>(passage.sentences[last].end);
     const std::string_view said = At(passage.text, {begin, end});
     MadeQuestion question{QuestionKind::kMention};
-    question.answer = tokenizer.Encode(JoinWords(said, SplitAtSpace(said)));
+    question.answer = tokenizer.Encode(WithSingleSpaces(said));
     if (question.answer.size() < kMinSentenceTokens || question.answer.size() > kMaxMentionTokens) {
       return false;
     }
