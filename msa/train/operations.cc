@@ -79,16 +79,20 @@ at::Tensor Gated(const at::Tensor& gate_up) {
   return at::silu(halves[0]) * halves[1];
 }
 
-at::Tensor GatedGradient(const at::Tensor& gate_up, const at::Tensor& gradient) {
+// From the gradient of Gated's result; `gated`, unless null, becomes that result.
+at::Tensor GatedGradient(const at::Tensor& gate_up, const at::Tensor& gradient, at::Tensor* gated) {
 #if MSA_CUDA
   if (HasKernel(gate_up)) {
     const c10::DeviceGuard guard(gate_up.device());
     at::Tensor out = at::empty_like(gate_up);
+    if (gated != nullptr) *gated = at::empty_like(gradient);
     CheckLaunch(cuda::GatedSiluBackward(gate_up.data_ptr(), gradient.data_ptr(), out.data_ptr(),
+                                        gated == nullptr ? nullptr : gated->data_ptr(),
                                         gradient.size(0), gradient.size(1), kDefaultStream));
     return out;
   }
 #endif
+  if (gated != nullptr) *gated = Gated(gate_up);
   const std::vector<at::Tensor> halves = gate_up.chunk(2, -1);
   return at::cat(
       {at::silu_backward(gradient * halves[1], halves[0]), gradient * at::silu(halves[0])}, -1);
@@ -105,9 +109,32 @@ struct GatedFunction : Function<GatedFunction> {
     const at::Tensor& gate_up = saved[0];
     const at::Tensor& down = saved[1];
     const at::Tensor grad = gradients[0].contiguous();
-    at::Tensor grad_down;
-    if (context->needs_input_grad(1)) grad_down = at::mm(grad.t(), Gated(gate_up));
-    return {GatedGradient(gate_up, at::mm(grad, down)), grad_down};
+    if (!context->needs_input_grad(1)) {
+      return {GatedGradient(gate_up, at::mm(grad, down), nullptr), {}};
+    }
+    at::Tensor gated;
+    const at::Tensor grad_gate_up = GatedGradient(gate_up, at::mm(grad, down), &gated);
+    return {grad_gate_up, at::mm(grad.t(), gated)};
+  }
+};
+
+struct GatherFunction : Function<GatherFunction> {
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& values,
+                            const at::Tensor& index, const at::Tensor& place) {
+    context->save_for_backward({place});
+    context->saved_data["rows"] = values.size(0);
+    return values.index_select(0, index);
+  }
+  static Tensors backward(AutogradContext* context, const Tensors& gradients) {
+    const at::Tensor place = context->get_saved_variables()[0];
+    const int64_t rows = context->saved_data["rows"].toInt();
+    std::vector<int64_t> shape = gradients[0].sizes().vec();
+    shape[0] = rows;
+    at::Tensor out = at::empty(shape, gradients[0].options());
+    at::Tensor named = out.narrow(0, 0, place.size(0));
+    at::index_select_out(named, gradients[0], 0, place);
+    out.narrow(0, place.size(0), rows - place.size(0)).zero_();
+    return {out, {}, {}};
   }
 };
 
@@ -187,6 +214,10 @@ at::Tensor RotateHeads(const at::Tensor& x, const at::Tensor& cos, const at::Ten
 
 at::Tensor GatedProduct(const at::Tensor& gate_up, const at::Tensor& down) {
   return GatedFunction::apply(gate_up, down);
+}
+
+at::Tensor GatherRows(const at::Tensor& values, const at::Tensor& index, const at::Tensor& place) {
+  return GatherFunction::apply(values, index, place);
 }
 
 AttentionRows AttentionRows::Of(const std::vector<int64_t>& lengths, at::Device device) {

@@ -17,6 +17,11 @@ at::Tensor RotateHeads(const at::Tensor& x, const at::Tensor& cos, const at::Ten
 // two is computed again when going back: keeping it would take a fifth of a layer's memory.
 at::Tensor GatedProduct(const at::Tensor& gate_up, const at::Tensor& down);
 
+// values [T, …] in a new order: row i is values[index[i]]. Of the first n rows of values each
+// stands at place[i], and takes its gradient from there alone; the others take none. For copies
+// whose gradient is known to be 0, beside one that has it: a sum over all of them would be atomic.
+at::Tensor GatherRows(const at::Tensor& values, const at::Tensor& index, const at::Tensor& place);
+
 // Sequences of queries and of keys side by side: sequence i of one attends to sequence i of the
 // other.
 struct AttentionRows {

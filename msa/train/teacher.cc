@@ -42,7 +42,7 @@ Result<std::unique_ptr<Teacher>> Teacher::Open(const std::string& path, const Pa
 
 at::Tensor Teacher::Rows(const at::Tensor& all, const std::vector<int64_t>& ids,
                          at::Device device) {
-  return all.index_select(0, OnDevice(ids, at::kCPU)).to(device).to(at::kFloat);
+  return OnDevice(all.index_select(0, OnDevice(ids, at::kCPU)), device).to(at::kFloat);
 }
 
 }  // namespace msa

@@ -23,10 +23,17 @@ struct TokenRows {
   int64_t num_tokens() const { return static_cast<int64_t>(tokens.size()); }
 };
 
+// A tensor of the host's on the device. Through pinned memory, so that nobody waits for the copy: a
+// step makes dozens, and after each wait the device would stand still until work reaches it again.
+inline at::Tensor OnDevice(const at::Tensor& host, at::Device device) {
+  if (!device.is_cuda()) return host;
+  return host.pin_memory().to(device, /*non_blocking=*/true);
+}
+
 // A vector as a tensor on the device.
 template <class T>
 at::Tensor OnDevice(const std::vector<T>& values, at::Device device) {
-  return at::tensor(at::ArrayRef<T>(values.data(), values.size())).to(device);
+  return OnDevice(at::tensor(at::ArrayRef<T>(values.data(), values.size())), device);
 }
 
 }  // namespace msa

@@ -36,20 +36,23 @@ struct TrainModel::Chunks {
   int64_t num = 0;     // N
   int64_t tokens = 0;  // P
   at::Tensor index;    // [N * P] i64: a token; where filled up, the chunk's first
+  at::Tensor place;    // [tokens] i64: where each stands in index
   at::Tensor bias;     // [N, P, 1] f32: 0, -inf where filled up
   at::Tensor share;    // [N, P, 1]: 1 / tokens of the chunk, 0 where filled up
 
-  // [N, P, …] of the values [T, …] of all tokens.
+  // [N, P, …] of the values [T, …] of all tokens, of passages before questions. What is filled up
+  // has to weigh 0.
   at::Tensor Gather(const at::Tensor& values) const {
     std::vector<int64_t> shape = values.sizes().vec();
     shape[0] = tokens;
     shape.insert(shape.begin(), num);
-    return values.index_select(0, index).view(shape);
+    return GatherRows(values, index, place).view(shape);
   }
 
   static Chunks Of(const TokenRows& passages, int64_t chunk_tokens, at::Device device,
                    at::ScalarType dtype, std::vector<int64_t>* first_chunk) {
     std::vector<int64_t> index;
+    std::vector<int64_t> place;
     std::vector<float> bias;
     std::vector<float> share;
     Chunks chunks;
@@ -61,6 +64,7 @@ struct TrainModel::Chunks {
         const int64_t count = std::min(chunk_tokens, length - begin);
         for (int64_t i = 0; i < chunk_tokens; ++i) {
           const bool real = i < count;
+          if (real) place.push_back(std::ssize(index));
           index.push_back(passage_begin + begin + (real ? i : 0));
           bias.push_back(real ? 0.0f : -std::numeric_limits<float>::infinity());
           share.push_back(real ? 1.0f / static_cast<float>(count) : 0.0f);
@@ -70,6 +74,7 @@ struct TrainModel::Chunks {
     }
     first_chunk->push_back(chunks.num);
     chunks.index = OnDevice(index, device);
+    chunks.place = OnDevice(place, device);
     chunks.bias = OnDevice(bias, device).view({chunks.num, chunk_tokens, 1});
     chunks.share = OnDevice(share, device).to(dtype).view({chunks.num, chunk_tokens, 1});
     return chunks;
@@ -261,40 +266,63 @@ at::Tensor TrainModel::Finish(int64_t layer, const UpdatedLayer& weights, const 
   return middle + GatedProduct(at::linear(x, weights.gate_up), weights.down);
 }
 
+// The parameters of memory layers in the type of computation, by layer. Cast and split once for
+// all: a layer's own slices would each make a gradient of the whole.
+struct TrainModel::MemoryParameters {
+  std::vector<at::Tensor> pool_score, pool_position, residual, residual_position;
+  std::vector<at::Tensor> router_key, router_query;
+};
+
+TrainModel::MemoryParameters TrainModel::SplitMemory(int64_t chunk_tokens, bool still) const {
+  const auto cast = [&](const at::Tensor& all) { return all.to(compute_).unbind(0); };
+  MemoryParameters out;
+  out.residual = cast(residual_);
+  out.residual_position = cast(residual_position_.narrow(1, 0, chunk_tokens));
+  const c10::AutoGradMode mode(c10::GradMode::is_enabled() && !still);
+  out.pool_score = cast(pool_score_);
+  out.pool_position = pool_position_.narrow(1, 0, chunk_tokens).unbind(0);
+  out.router_key = cast(router_key_);
+  out.router_query = cast(router_query_);
+  return out;
+}
+
 // a [N, P, G]: each token's weight in its chunk.
-at::Tensor TrainModel::PoolWeights(int64_t m, const at::Tensor& x, const Chunks& chunks) const {
-  const at::Tensor scores = at::linear(x, pool_score_[m].to(compute_));
+at::Tensor TrainModel::PoolWeights(const MemoryParameters& memory, int64_t m, const at::Tensor& x,
+                                   const Chunks& chunks) const {
+  const at::Tensor scores = at::linear(x, memory.pool_score[static_cast<size_t>(m)]);
   const at::Tensor logits = chunks.Gather(scores).to(at::kFloat) + chunks.bias +
-                            pool_position_[m].narrow(0, 0, chunks.tokens);
+                            memory.pool_position[static_cast<size_t>(m)];
   return at::softmax(logits, 1).to(compute_);
 }
 
-void TrainModel::Pool(int64_t m, const at::Tensor& x, const Heads& heads, const at::Tensor& weights,
-                      const Chunks& chunks, EncodedRows* out) const {
+void TrainModel::Pool(const MemoryParameters& memory, int64_t m, const at::Tensor& x,
+                      const Heads& heads, const at::Tensor& weights, const Chunks& chunks,
+                      EncodedRows* out) const {
   const int64_t kv_heads = config_.num_kv_heads;
   const int64_t dim = config_.head_dim;
   const at::Tensor pooled =
       (chunks.Gather(at::stack({heads.k, heads.v}, 1)) * weights.unsqueeze(2).unsqueeze(4)).sum(1);
-  const at::Tensor positions =
-      residual_position_[m].narrow(0, 0, chunks.tokens).to(compute_) * chunks.share;
+  const auto layer = static_cast<size_t>(m);
+  const at::Tensor positions = memory.residual_position[layer] * chunks.share;
   const at::Tensor residual =
-      (chunks.Gather(at::linear(x, residual_[m].to(compute_))) * positions).sum(1);
+      (chunks.Gather(at::linear(x, memory.residual[layer])) * positions).sum(1);
   const at::Tensor latents = pooled + residual.view({-1, 2, kv_heads, dim});
   out->k.push_back(latents.select(1, 0));
   out->v.push_back(latents.select(1, 1));
 }
 
-at::Tensor TrainModel::RoutingKey(int64_t r, const at::Tensor& x, const at::Tensor& weights,
-                                  const Chunks& chunks) const {
-  const at::Tensor projected =
-      at::linear(x, router_key_[r].to(compute_)).view({-1, config_.num_kv_heads, config_.head_dim});
+at::Tensor TrainModel::RoutingKey(const MemoryParameters& memory, int64_t r, const at::Tensor& x,
+                                  const at::Tensor& weights, const Chunks& chunks) const {
+  const at::Tensor projected = at::linear(x, memory.router_key[static_cast<size_t>(r)])
+                                   .view({-1, config_.num_kv_heads, config_.head_dim});
   const at::Tensor pooled = (chunks.Gather(projected) * weights.unsqueeze(3)).sum(1);
   return NormaliseLast(pooled.to(at::kFloat)).flatten(1);
 }
 
-at::Tensor TrainModel::RoutingQuery(int64_t r, const at::Tensor& x) const {
+at::Tensor TrainModel::RoutingQuery(const MemoryParameters& memory, int64_t r,
+                                    const at::Tensor& x) const {
   const int64_t group = config_.num_heads / config_.num_kv_heads;
-  const at::Tensor q = at::linear(x, router_query_[r].to(compute_))
+  const at::Tensor q = at::linear(x, memory.router_query[static_cast<size_t>(r)])
                            .to(at::kFloat)
                            .view({-1, config_.num_kv_heads, group, config_.head_dim});
   return NormaliseLast(q).sum(2).flatten(1) / static_cast<double>(config_.num_heads);
@@ -303,6 +331,7 @@ at::Tensor TrainModel::RoutingQuery(int64_t r, const at::Tensor& x) const {
 EncodedRows TrainModel::Encode(const UpdatedLayers& tower, const TokenRows& passages,
                                const TokenRows& questions, int64_t chunk_tokens, bool still) const {
   MSA_CHECK(chunk_tokens <= options_.max_chunk_tokens);
+  const MemoryParameters memory = SplitMemory(chunk_tokens, still);
   const bool differentiated = c10::GradMode::is_enabled();
   const c10::AutoGradMode mode(differentiated && !still);
   const TokenRows rows = Concatenate(passages, questions);
@@ -325,14 +354,15 @@ EncodedRows TrainModel::Encode(const UpdatedLayers& tower, const TokenRows& pass
     const at::Tensor x = Norm(hidden, attention_norm_[static_cast<size_t>(l)]);
     const Heads heads = Project(l, weights, x, angles);
     if (const int64_t m = options_.memory.MemoryIndex(l); m >= 0) {
-      const at::Tensor pool_weights = PoolWeights(m, x, chunks);
+      const at::Tensor pool_weights = PoolWeights(memory, m, x, chunks);
       {
         const c10::AutoGradMode pooling(differentiated);
-        Pool(m, x, heads, pool_weights, chunks, &out);
+        Pool(memory, m, x, heads, pool_weights, chunks, &out);
       }
       if (const int64_t r = options_.memory.RoutingIndex(l); r >= 0) {
-        keys.push_back(RoutingKey(r, x, pool_weights, chunks));
-        if (!last.empty()) queries.push_back(RoutingQuery(r, x.index_select(0, last_tokens)));
+        keys.push_back(RoutingKey(memory, r, x, pool_weights, chunks));
+        if (!last.empty())
+          queries.push_back(RoutingQuery(memory, r, x.index_select(0, last_tokens)));
       }
     }
     if (l == last_layer) break;

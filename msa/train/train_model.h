@@ -126,6 +126,7 @@ class TrainModel {
     at::Tensor q, k, v;  // [T, H, D], [T, G, D] twice; q and k turned
   };
   struct Chunks;
+  struct MemoryParameters;
 
   TrainModel(BackboneConfig config, TrainModelOptions options, at::Device device)
       : config_(std::move(config)), options_(std::move(options)), device_(device) {}
@@ -142,12 +143,15 @@ class TrainModel {
                 const Angles& angles) const;
   at::Tensor Finish(int64_t layer, const UpdatedLayer& weights, const at::Tensor& hidden,
                     const at::Tensor& attention) const;
-  at::Tensor PoolWeights(int64_t m, const at::Tensor& x, const Chunks& chunks) const;
-  void Pool(int64_t m, const at::Tensor& x, const Heads& heads, const at::Tensor& weights,
-            const Chunks& chunks, EncodedRows* out) const;
-  at::Tensor RoutingKey(int64_t r, const at::Tensor& x, const at::Tensor& weights,
-                        const Chunks& chunks) const;
-  at::Tensor RoutingQuery(int64_t r, const at::Tensor& x) const;
+  // `still`: none but the residuals' are differentiated.
+  MemoryParameters SplitMemory(int64_t chunk_tokens, bool still) const;
+  at::Tensor PoolWeights(const MemoryParameters& memory, int64_t m, const at::Tensor& x,
+                         const Chunks& chunks) const;
+  void Pool(const MemoryParameters& memory, int64_t m, const at::Tensor& x, const Heads& heads,
+            const at::Tensor& weights, const Chunks& chunks, EncodedRows* out) const;
+  at::Tensor RoutingKey(const MemoryParameters& memory, int64_t r, const at::Tensor& x,
+                        const at::Tensor& weights, const Chunks& chunks) const;
+  at::Tensor RoutingQuery(const MemoryParameters& memory, int64_t r, const at::Tensor& x) const;
   at::Tensor BestChunks(const at::Tensor& scores, const std::vector<int64_t>& first_chunk) const;
 
   const BackboneConfig config_;

@@ -75,7 +75,7 @@ __global__ void GatedSiluKernel(const void* gate_up, void* out, int64_t width, i
 }
 
 __global__ void GatedSiluBackwardKernel(const void* gate_up, const void* grad_out, void* gradient,
-                                        int64_t width, int64_t count) {
+                                        void* out, int64_t width, int64_t count) {
   const int64_t index = ThreadIndex();
   if (index >= count) return;
   const int64_t steps = width / kVector;
@@ -85,18 +85,20 @@ __global__ void GatedSiluBackwardKernel(const void* gate_up, const void* grad_ou
   const Vector gate = Load(gate_up, gate_at);
   const Vector up = Load(gate_up, gate_at + width);
   const Vector grad = Load(grad_out, row * width + at);
-  Vector grad_gate, grad_up;
+  Vector grad_gate, grad_up, y;
 #pragma unroll
   for (int i = 0; i < kVector; ++i) {
     const float g = __bfloat162float(gate.values[i]);
+    const float u = __bfloat162float(up.values[i]);
     const float dy = __bfloat162float(grad.values[i]);
     const float sigmoid = 1 / (1 + __expf(-g));
-    grad_gate.values[i] =
-        __float2bfloat16(dy * __bfloat162float(up.values[i]) * sigmoid * (1 + g * (1 - sigmoid)));
+    grad_gate.values[i] = __float2bfloat16(dy * u * sigmoid * (1 + g * (1 - sigmoid)));
     grad_up.values[i] = __float2bfloat16(dy * g * sigmoid);
+    y.values[i] = __float2bfloat16(g * sigmoid * u);
   }
   Store(gradient, gate_at, grad_gate);
   Store(gradient, gate_at + width, grad_up);
+  if (out != nullptr) Store(out, row * width + at, y);
 }
 
 // The running maximum and the sum of exponentials relative to it; empty: -inf and 0.
@@ -181,12 +183,12 @@ int GatedSilu(const void* gate_up, void* out, int64_t rows, int64_t width, Strea
   return cudaGetLastError();
 }
 
-int GatedSiluBackward(const void* gate_up, const void* grad_out, void* gradient, int64_t rows,
-                      int64_t width, Stream stream) {
+int GatedSiluBackward(const void* gate_up, const void* grad_out, void* gradient, void* out,
+                      int64_t rows, int64_t width, Stream stream) {
   const int64_t count = rows * (width / kVector);
   if (count == 0) return 0;
   GatedSiluBackwardKernel<<<Blocks(count), kThreads, 0, Of(stream)>>>(gate_up, grad_out, gradient,
-                                                                      width, count);
+                                                                      out, width, count);
   return cudaGetLastError();
 }
 

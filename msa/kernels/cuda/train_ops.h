@@ -27,9 +27,10 @@ int Rotate(const RotateParams& params, Stream stream);
 
 // out = silu(gate) * up; gate_up [rows, 2 * width], gate before up; out [rows, width].
 int GatedSilu(const void* gate_up, void* out, int64_t rows, int64_t width, Stream stream);
-// gradient [rows, 2 * width] of the above, from that of its output, grad_out [rows, width].
-int GatedSiluBackward(const void* gate_up, const void* grad_out, void* gradient, int64_t rows,
-                      int64_t width, Stream stream);
+// gradient [rows, 2 * width] of the above, from that of its output, grad_out [rows, width]; and its
+// output once more in `out`, unless that is null.
+int GatedSiluBackward(const void* gate_up, const void* grad_out, void* gradient, void* out,
+                      int64_t rows, int64_t width, Stream stream);
 
 // Softmax cross entropy of logits [rows, classes], in place: logits become weight * (softmax - 1 at
 // the target), the gradient of weight * nll. nll [rows] f32, natural logarithm.
