@@ -7,6 +7,7 @@ import subprocess
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import save_file
 
 import model_files
 from train_reference import TrainReference
@@ -26,35 +27,48 @@ def files(tmp_path_factory):
                               for i, t in enumerate(TEXT)))
     pairs.write_text("".join(json.dumps({
         "query": f"Where was {t.split()[0]} born?", "positive": "It is told that " + t, "answer": t.split()[4],
-        "source": "asked", "standalone": True}) + "\n" for t in TEXT))
+        "source": "asked", "standalone": i % 3 > 0}) + "\n" for i, t in enumerate(TEXT)))
     return folder, corpus, pairs
+
+
+def write_teacher(pack, path):
+    """Unit rows for each question and passage of the pack."""
+    with safe_open(pack, "pt") as file:
+        counts = {"questions": len(file.get_tensor("question_begin")) - 1,
+                  "passages": len(file.get_tensor("passage_begin")) - 1}
+    torch.manual_seed(11)
+    rows = {name: torch.nn.functional.normalize(torch.randn(count, 5), dim=1).half() for name, count in counts.items()}
+    save_file(rows, path)
+    return {name: tensor.double() for name, tensor in rows.items()}
 
 
 PHASE = {"steps": 4, "questions": 5, "cut_share": 0.4, "one_source": 0.5, "more_passages": 2, "attach": 3,
          "made_share": 0.4, "text_share": 0.3, "absent_share": 0.2, "text_teacher": 0.6, "stranger_teacher": 0.7,
          "span_share": 0.5, "beside": 2, "layer_weight": 0.5, "contrastive_weight": 1.5, "reading_weight": 0.7,
-         "tower_factor": 1}
+         "teacher_weight": 2.5, "teacher_temperature": 0.2, "tower_factor": 1}
 TASKS = ["reconstruct", "stranger", "proceed", "answer"]
 
 
-@pytest.mark.parametrize(("family", "task", "devices", "tower_factor"), [
-    *((family, task, "cpu", 1) for family in ("llama", "qwen3") for task in TASKS),
-    ("llama", "reconstruct", "cpu,cpu", 1),
-    ("qwen3", "proceed", "cpu,cpu,cpu", 1),
-    ("llama", "reconstruct", "cpu", 0),
-    ("qwen3", "answer", "cpu", 0),
+@pytest.mark.parametrize(("family", "task", "devices", "changed"), [
+    *((family, task, "cpu", {}) for family in ("llama", "qwen3") for task in TASKS),
+    ("llama", "reconstruct", "cpu,cpu", {}),
+    ("qwen3", "proceed", "cpu,cpu,cpu", {}),
+    ("llama", "reconstruct", "cpu", {"tower_factor": 0}),
+    ("qwen3", "answer", "cpu", {"tower_factor": 0}),
+    ("llama", "answer", "cpu", {"attach": 0, "text_share": 1}),
 ])
-def test_losses_and_gradients_equal_the_reference(files, tmp_path, build_dir, msa, family, task, devices, tower_factor):
+def test_losses_and_gradients_equal_the_reference(files, tmp_path, build_dir, msa, family, task, devices, changed):
     folder, corpus, pairs = files
     tiny = model_files.Tiny(tmp_path / "model", family, seed=3, initializer_range=0.1)  # well conditioned in f32
     pack = tmp_path / "tiny.pack"
     subprocess.run([msa, "train", "pack", "--out", pack, "--model", tiny.folder, "--passage-tokens", "128",
                     "--corpus", corpus, "--pairs", pairs, "--cut", "1", "--quote", "1", "--blank", "1", "--quiet"],
                    check=True)
-    phase = PHASE | {"name": "test", "reconstruct": 0, "stranger": 0, "proceed": 0, "answer": 0, task: 1,
-                     "tower_factor": tower_factor}
-    addressing = task == "answer"
+    teacher = write_teacher(pack, tmp_path / "teacher.safetensors")
+    phase = PHASE | {"name": "test", "reconstruct": 0, "stranger": 0, "proceed": 0, "answer": 0, task: 1} | changed
+    addressing = task == "answer" and phase["attach"] > 0
     config = {"device": devices, "model": str(tiny.folder), "pack": str(pack), "output": str(tmp_path / "out"),
+              "teacher": str(tmp_path / "teacher.safetensors"), "teacher_weights": {"corpus": 0.3},
               "chat_template": {"llama": "llama3", "qwen3": "qwen3"}[family], "memory_layers": [1, 2, 3],
               "routing_layers": [2, 3], "chunk_tokens": 4, "chunk_shares": {"4": 1, "7": 1}, "tower_rank": 3,
               "reader_rank": 2, "addressing": addressing, "micro_tokens": 60, "phases": [phase]}
@@ -70,9 +84,10 @@ def test_losses_and_gradients_equal_the_reference(files, tmp_path, build_dir, ms
             gradients = {name.removeprefix("gradient."): file.get_tensor(name).double()
                          for name in file.keys() if name.startswith("gradient.")}
         reference = TrainReference(tiny.model, values, [1, 2, 3], [2, 3])
-        parts, total = reference.step(batch, phase, addressing)
+        parts, total = reference.step(batch, phase, addressing, teacher)
         total.backward()
         assert batch["rows"]["lengths"], "the step reads nothing"
+        assert parts.keys() == batch["parts"].keys() - {"accuracy"}
         for name, value in parts.items():
             assert batch["parts"][name] == pytest.approx(value.item(), rel=1e-4), name
         for name, value in values.items():

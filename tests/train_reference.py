@@ -133,7 +133,19 @@ class TrainReference:
             back.append(-torch.log_softmax(column[others], 0)[others.index(i)])
         return (forth + torch.stack(back).mean()) / 2
 
-    def step(self, batch, phase, addressing):
+    def taught(self, scores, scale, batch, teacher, temperature):
+        """`teacher`: the pack's questions and passages, unit rows."""
+        questions, passages = (teacher[name][batch[ids]] for name, ids in
+                               (("questions", "question_ids"), ("passages", "passage_ids")))
+        similarity = questions @ passages.T / temperature
+        means = []
+        for dim, weights in ((1, "teacher_question_weights"), (0, "teacher_passage_weights")):
+            weights = torch.tensor(batch[weights]).double()
+            each = -(torch.softmax(similarity, dim) * torch.log_softmax(scores * scale, dim)).sum(dim)
+            means.append((each * weights).sum() / weights.sum())
+        return sum(means) / 2
+
+    def step(self, batch, phase, addressing, teacher):
         """The parts of the loss by name, and the whole."""
         still = phase["tower_factor"] == 0
         passages = [self.encode(t, batch["chunk_tokens"], still) for t in rows_of(batch["passages"])]
@@ -162,6 +174,9 @@ class TrainReference:
                 alone = scores_of([1.0 if i == r else 0.0 for i in range(count)])
                 total = total + (phase["contrastive_weight"] * phase["layer_weight"] / count *
                                  self.contrastive(alone[routable], scale, target, excluded))
+        if not still:
+            parts["teacher"] = self.taught(scores, scale, batch, teacher, phase["teacher_temperature"])
+            total = total + phase["teacher_weight"] * parts["teacher"]
         if batch["rows"]["lengths"]:
             loss = self.read(batch, passages, scores, addressing)
             parts[["reconstruct", "stranger", "proceed", "answer"][batch["task"]]] = loss
@@ -190,7 +205,8 @@ class TrainReference:
         rows, attached = rows_of(batch["rows"]), self.attach(batch, scores)
         hidden = []
         for i, (tokens, chosen) in enumerate(zip(rows, attached)):
-            latents = [tuple(torch.cat([passages[p][1][m][part] for p in chosen]) for part in (0, 1))
+            nothing = torch.zeros(0, self.groups, self.dim).double()
+            latents = [tuple(torch.cat([nothing, *(passages[p][1][m][part] for p in chosen)]) for part in (0, 1))
                        for m in range(len(self.memory_layers))]
             bias = None
             if addressing and batch["task"] == 3:

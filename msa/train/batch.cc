@@ -58,6 +58,7 @@ class BatchMaker::Builder {
     }
     batch.passages.Add(tokens);
     batch.passage_ids.push_back(id);
+    batch.teacher_passage_weights.push_back(TeacherWeight(maker_.pack_.PassageSource(id)));
     return entry->second;
   }
 
@@ -73,6 +74,7 @@ class BatchMaker::Builder {
     }
     batch.questions.Add(tokens);
     batch.question_ids.push_back(id);
+    batch.teacher_question_weights.push_back(TeacherWeight(pack.QuestionSource(id)));
     batch.asked.push_back(AddPassage(pack.Positives(id)[0], span));
   }
 
@@ -132,13 +134,15 @@ class BatchMaker::Builder {
       texts.clear();
       if (!absent) {
         const std::span<const int32_t> positives = pack.Positives(id);
-        const auto count = std::min(positives.size(), static_cast<size_t>(phase.attach));
+        const auto count =
+            std::min(positives.size(), static_cast<size_t>(std::max<int64_t>(phase.attach, 1)));
         for (const int32_t p : positives.first(count)) texts.push_back(TextOf(p));
       }
       AddPrompted(question, texts, answer, &batch.told);
       Teach(absent ? 0 : phase.text_teacher);
     }
-    TrainBatch::AnswerRow answer_row{q, absent, 1 + Below(random, phase.attach), {}};
+    const int64_t attach = std::min(1 + Below(random, phase.attach), phase.attach);
+    TrainBatch::AnswerRow answer_row{q, absent, attach, {}};
     for (const int32_t p : pack.Positives(id)) answer_row.answers.push_back(AddPassage(p));
     batch.answer_rows.push_back(std::move(answer_row));
   }
@@ -146,6 +150,10 @@ class BatchMaker::Builder {
   TrainBatch batch;
 
  private:
+  float TeacherWeight(int32_t source) const {
+    return static_cast<float>(maker_.WeightOf(source, maker_.config_.teacher_weights));
+  }
+
   // This share of the targets just added comes from the backbone, which is told as much.
   void Teach(double share) {
     batch.read.taught.resize(batch.read.targets.size(), static_cast<float>(share));
@@ -241,13 +249,16 @@ bool BatchMaker::IsHeldOut(int64_t passage) const {
   return pack_.Document(passage) % kHeldOutEvery == kHeldOutEvery - 1;
 }
 
+double BatchMaker::WeightOf(int32_t source, const std::map<std::string, double>& weights) const {
+  const auto given = weights.find(pack_.sources()[static_cast<size_t>(source)].name);
+  return given == weights.end() ? 1 : given->second;
+}
+
 void BatchMaker::FillPools() {
   // pool -> source -> entries
   const auto close = [&](std::map<int32_t, std::vector<int64_t>> entries, Pool* pool) {
     for (auto& [source, list] : entries) {
-      const auto given =
-          config_.source_weights.find(pack_.sources()[static_cast<size_t>(source)].name);
-      const double factor = given == config_.source_weights.end() ? 1 : given->second;
+      const double factor = WeightOf(source, config_.source_weights);
       if (factor <= 0) continue;
       // The root: a large source counts more than a small one, but does not drown it.
       pool->weights.push_back(factor * std::sqrt(static_cast<double>(list.size())));
@@ -269,8 +280,12 @@ void BatchMaker::FillPools() {
     if (IsHeldOut(pack_.Positives(q)[0])) continue;
     const int32_t source = pack_.QuestionSource(q);
     switch (pack_.Kind(q)) {
-      case QuestionKind::kStandalone: pairs[source].push_back(q); [[fallthrough]];
+      case QuestionKind::kStandalone:
       case QuestionKind::kInContext:
+        // Which passages a question may mean without its document, a teacher alone knows.
+        if (teacher_ != nullptr || pack_.Kind(q) == QuestionKind::kStandalone) {
+          pairs[source].push_back(q);
+        }
         if (!pack_.Answer(q).empty()) answered[source].push_back(q);
         break;
       case QuestionKind::kCut: cuts[source].push_back(q); break;

@@ -3,9 +3,11 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <random>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "msa/text/chat_template.h"
@@ -29,8 +31,11 @@ struct TrainBatch {
   std::vector<int64_t> passage_ids;
   std::vector<int64_t> question_ids;
   std::vector<int64_t> asked;  // [questions]: the passage of each, an index into `passages`
-  // Questions that make sense without their document: only these teach routing. Ascending.
+  // Questions that make sense without their document, ascending: only of these is the passage asked
+  // for the right one and all others wrong. A teacher knows better, and teaches all.
   std::vector<int64_t> routable;
+  // How much the teacher counts for each.
+  std::vector<float> teacher_question_weights, teacher_passage_weights;
   // Its `attached` is empty in an answer step: routing fills it in.
   ReaderRows read;
 
@@ -94,6 +99,8 @@ class BatchMaker {
   Status CheckPools() const;
   // Kept for validation: every 500th document, and the questions about it.
   bool IsHeldOut(int64_t passage) const;
+  // That of a source by name, 1 where none is given.
+  double WeightOf(int32_t source, const std::map<std::string, double>& weights) const;
   std::vector<int64_t> NeighboursOf(int64_t question) const;
 
   const TrainConfig config_;
@@ -103,7 +110,7 @@ class BatchMaker {
   const ChatFamily family_;
   QuestionTemplate template_;
   std::vector<TokenId> prefix_, suffix_;  // of the template
-  Pool pairs_;                            // standalone questions with a passage
+  Pool pairs_;                            // questions with a passage that teach routing
   Pool answered_;                         // questions of pairs with an answer
   Pool made_;                             // quotations, blanks and mentions
   Pool cuts_;                             // sentences of passages

@@ -35,14 +35,15 @@ at::Tensor ContrastiveLoss(const at::Tensor& scores, const at::Tensor& scale,
 }
 
 at::Tensor TeacherLoss(const at::Tensor& scores, const at::Tensor& scale,
-                       const at::Tensor& teacher_questions, const at::Tensor& teacher_passages,
-                       double temperature) {
-  const at::Tensor similarity = at::mm(teacher_questions, teacher_passages.t()) / temperature;
+                       const TeacherRows& teacher, double temperature) {
+  const at::Tensor similarity = at::mm(teacher.questions, teacher.passages.t()) / temperature;
   const at::Tensor logits = scores * scale;
-  const auto cross_entropy = [&](int64_t dim) {
-    return -(at::softmax(similarity, dim) * at::log_softmax(logits, dim)).sum(dim).mean();
+  const auto cross_entropy = [&](int64_t dim, const at::Tensor& weights) {
+    const at::Tensor each = -(at::softmax(similarity, dim) * at::log_softmax(logits, dim)).sum(dim);
+    return at::dot(each, weights) / weights.sum().clamp_min(1e-9);
   };
-  return 0.5 * (cross_entropy(1) + cross_entropy(0));
+  return 0.5 *
+         (cross_entropy(1, teacher.question_weights) + cross_entropy(0, teacher.passage_weights));
 }
 
 at::Tensor RoutingAccuracy(const at::Tensor& scores, const RoutingTargets& targets) {

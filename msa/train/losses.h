@@ -20,12 +20,17 @@ struct RoutingTargets {
 at::Tensor ContrastiveLoss(const at::Tensor& scores, const at::Tensor& scale,
                            const RoutingTargets& targets);
 
+// What a teacher says of a batch's questions and passages: vectors of unit length, and how much its
+// word counts for each.
+struct TeacherRows {
+  at::Tensor questions, passages;                // [Q, T], [B, T]
+  at::Tensor question_weights, passage_weights;  // [Q], [B]
+};
+
 // Cross entropy between the softmax of the teacher's similarities, over `temperature`, and of the
-// scaled scores, in both directions. teacher_questions [Q, T], teacher_passages [B, T], unit
-// length.
+// scaled scores [Q, B], in both directions: weighted means over questions and over passages.
 at::Tensor TeacherLoss(const at::Tensor& scores, const at::Tensor& scale,
-                       const at::Tensor& teacher_questions, const at::Tensor& teacher_passages,
-                       double temperature);
+                       const TeacherRows& teacher, double temperature);
 
 // The share of questions whose best passage is the one asked for.
 at::Tensor RoutingAccuracy(const at::Tensor& scores, const RoutingTargets& targets);

@@ -65,6 +65,7 @@ void VisitConfig(Config& c, F&& f) {
   f("latent_weight", c.latent_weight);
   f("key_whitening", c.key_whitening);
   f("source_weights", c.source_weights);
+  f("teacher_weights", c.teacher_weights);
   f("clip", c.clip);
   f("micro_tokens", c.micro_tokens);
   f("log_steps", c.log_steps);
@@ -105,7 +106,7 @@ Status CheckPhase(const TrainPhase& phase) {
   };
   if (phase.steps < 1) return where("steps must be at least 1");
   if (phase.questions < 2) return where("questions must be at least 2");
-  if (phase.attach < 1) return where("attach must be at least 1");
+  if (phase.attach < 0) return where("attach must be at least 0");
   if (phase.beside < 0) return where("beside must be at least 0");
   for (const double share : {phase.reconstruct, phase.stranger, phase.proceed, phase.answer}) {
     if (!(share >= 0)) return where("shares of tasks must be at least 0");
@@ -166,6 +167,9 @@ Result<TrainConfig> TrainConfig::FromJson(std::string_view text) {
   if (config.output.empty())
     return Wrong("\"output\" is missing: a folder for what training makes");
   if (config.tower_rank < 1 || config.reader_rank < 1) return Wrong("ranks must be at least 1");
+  for (const auto& [source, weight] : config.teacher_weights) {
+    if (!(weight >= 0)) return Wrong("\"teacher_weights\" must be at least 0");
+  }
   if (!(config.routing_scale > 0)) return Wrong("\"routing_scale\" must be above 0");
   if (config.log_steps < 1) return Wrong("\"log_steps\" must be at least 1");
   return config;

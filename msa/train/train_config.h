@@ -23,13 +23,15 @@ struct TrainPhase {
   double proceed = 0.1;    // the next passage of the document
   double answer = 0;       // answers through the passages that routing selected
 
-  int64_t questions = 256;     // of a step, each with its passage
-  double cut_share = 0.5;      // of them: sentences cut from passages
-  double one_source = 0.5;     // share of steps whose pairs come from one source
-  double hard_share = 0;       // share of steps whose pairs come with their neighbours
-  int64_t more_passages = 0;   // further passages in an answer step
-  double made_share = 0.3;     // of an answer step's questions: made from the passages
-  int64_t attach = 4;          // at most so many passages for an answer, the right one among them
+  int64_t questions = 256;    // of a step, each with its passage
+  double cut_share = 0.5;     // of them: sentences cut from passages
+  double one_source = 0.5;    // share of steps whose pairs come from one source
+  double hard_share = 0;      // share of steps whose pairs come with their neighbours
+  int64_t more_passages = 0;  // further passages in an answer step
+  double made_share = 0.3;    // of an answer step's questions: made from the passages
+  // At most so many passages for an answer, the right one among them; 0: none, the reader learns to
+  // answer from the text of its prompt alone.
+  int64_t attach = 4;
   double text_share = 0.2;     // answer rows whose prompt also holds the original text
   double absent_share = 0.05;  // answer rows without the right passage: to be told so
   // Of an answer: the share that is what the backbone predicts where it reads the text itself.
@@ -81,6 +83,9 @@ struct TrainConfig {
 
   std::map<std::string, double>
       source_weights;  // of a source's pairs or passages, times the default
+  // How much the teacher counts for a source's questions and passages, 1 where none is given: it
+  // may know some kinds of text less well than the router does.
+  std::map<std::string, double> teacher_weights;
   std::vector<TrainPhase> phases = {TrainPhase()};
   double clip = 1;
   int64_t micro_tokens = 32768;  // reader tokens that are differentiated at once

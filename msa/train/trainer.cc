@@ -232,15 +232,16 @@ at::Tensor Trainer::RoutingLoss(std::vector<Part>& parts, int64_t rank,
   const at::Device device = model.device();
   RoutingTargets targets;
   std::vector<int64_t> rows, question_ids, passage_ids;
-  int64_t first_question = 0;
+  std::vector<float> question_weights, passage_weights;
+  const auto append = [](auto& to, const auto& from) {
+    to.insert(to.end(), from.begin(), from.end());
+  };
   for (const Part& part : parts) {
-    const std::vector<int64_t>& ids = part.batch.passage_ids;
-    passage_ids.insert(passage_ids.end(), ids.begin(), ids.end());
-    for (const int64_t q : part.batch.routable) {
-      rows.push_back(first_question + q);
-      question_ids.push_back(part.batch.question_ids[static_cast<size_t>(q)]);
-    }
-    first_question += std::ssize(part.batch.question_ids);
+    for (const int64_t q : part.batch.routable) rows.push_back(std::ssize(question_ids) + q);
+    append(passage_ids, part.batch.passage_ids);
+    append(question_ids, part.batch.question_ids);
+    append(passage_weights, part.batch.teacher_passage_weights);
+    append(question_weights, part.batch.teacher_question_weights);
   }
   for (const int64_t q : rows) {
     targets.passage.push_back(all_targets.passage[static_cast<size_t>(q)]);
@@ -248,19 +249,20 @@ at::Tensor Trainer::RoutingLoss(std::vector<Part>& parts, int64_t rank,
     targets.excluded.insert(targets.excluded.end(), row, row + std::ssize(passage_ids));
   }
   const EncodedRows encoded = Gather(parts, rank);
-  const at::Tensor index = OnDevice(rows, device);
   // These two see the whole loss on each device: one of them teaches.
   const auto shared = [&](const at::Tensor& x) { return rank == 0 ? x : x.detach(); };
   const at::Tensor scale = shared(model.RoutingScale());
-  const at::Tensor scores =
-      model.Scores(encoded, shared(model.RoutingWeights())).index_select(0, index);
+  const at::Tensor scores = model.Scores(encoded, shared(model.RoutingWeights()));
   auto& losses = parts[static_cast<size_t>(rank)].losses;
-  losses["contrastive"] = ContrastiveLoss(scores, scale, targets);
-  losses["accuracy"] = RoutingAccuracy(scores.detach(), targets);
-  at::Tensor loss = losses["contrastive"] * phase.contrastive_weight;
-  if (phase.layer_weight > 0) {
+  at::Tensor loss = at::zeros({}, scores.options());
+  if (!rows.empty()) {
+    const at::Tensor index = OnDevice(rows, device);
+    const at::Tensor own = scores.index_select(0, index);
+    losses["contrastive"] = ContrastiveLoss(own, scale, targets);
+    losses["accuracy"] = RoutingAccuracy(own.detach(), targets);
+    loss = loss + losses["contrastive"] * phase.contrastive_weight;
     const auto layers = std::ssize(model.options().memory.routing_layers);
-    for (int64_t r = 0; r < layers; ++r) {
+    for (int64_t r = 0; r < layers && phase.layer_weight > 0; ++r) {
       const at::Tensor layer_scores = model.LayerScores(encoded, r).index_select(0, index);
       loss =
           loss + ContrastiveLoss(layer_scores, scale, targets) *
@@ -268,9 +270,10 @@ at::Tensor Trainer::RoutingLoss(std::vector<Part>& parts, int64_t rank,
     }
   }
   if (teacher_ != nullptr && phase.teacher_weight > 0) {
-    losses["teacher"] =
-        TeacherLoss(scores, scale, teacher_->Questions(question_ids, device),
-                    teacher_->Passages(passage_ids, device), phase.teacher_temperature);
+    const TeacherRows teacher = {
+        teacher_->Questions(question_ids, device), teacher_->Passages(passage_ids, device),
+        OnDevice(question_weights, device), OnDevice(passage_weights, device)};
+    losses["teacher"] = TeacherLoss(scores, scale, teacher, phase.teacher_temperature);
     loss = loss + losses["teacher"] * phase.teacher_weight;
   }
   return loss;
@@ -353,7 +356,9 @@ void Trainer::Learn(std::vector<Part>& parts, int64_t rank, const RoutingTargets
   Pending pending;
   bool routed = false;
   const bool still = phase.tower_is_still();
-  for (const Part& part : parts) routed = routed || (!still && !part.batch.routable.empty());
+  for (const Part& part : parts) {
+    routed = routed || (!still && (teacher_ != nullptr || !part.batch.routable.empty()));
+  }
   if (routed) pending.Add(RoutingLoss(parts, rank, targets, phase));
   const bool answer = batch.task == TrainTask::kAnswer;
   at::Tensor scores;
