@@ -68,6 +68,7 @@ class Reading {
       }
     }
     std::vector<ScoreRow> rows;
+    const AttachedMemory nothing = {.always_reader = true};
     for (size_t i = begin; i < end; ++i) {
       const size_t n = i - begin;
       const auto bare = std::ssize(items[i].bare_prompt);
@@ -76,7 +77,7 @@ class Reading {
       rows.push_back({texts[2 * n], nullptr, bare});
       rows.push_back({texts[2 * n], &other[n], bare});
       rows.push_back({texts[2 * n], &own[n], bare});
-      rows.push_back({texts[2 * n + 1], nullptr, text});
+      rows.push_back({texts[2 * n + 1], options_.reader_of_text ? &nothing : nullptr, text});
       rows.push_back({texts[2 * n + 1], &own[n], text});
     }
     MSA_ASSIGN_OR_RETURN(const auto nats, model_.Score(rows));
@@ -93,6 +94,7 @@ class Reading {
         std::optional<AttachedMemory> memory;
         if (kind == Given::kStranger) memory = other[i - begin];
         if (kind == Given::kLatents || kind == Given::kBoth) memory = own[i - begin];
+        if (kind == Given::kText && options_.reader_of_text) memory = nothing;
         const bool text = kind == Given::kText || kind == Given::kBoth;
         MSA_ASSIGN_OR_RETURN(const std::string answer,
                              Generate(text ? items[i].text_prompt : items[i].bare_prompt, memory));

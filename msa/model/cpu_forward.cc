@@ -95,7 +95,7 @@ class CpuForward : public Transformer {
   }
 
   Result<std::unique_ptr<Session>> StartSession(std::optional<AttachedMemory> memory) override {
-    const bool reads = memory && memory->num_latents > 0;
+    const bool reads = memory && memory->needs_reader();
     MSA_ASSIGN_OR_RETURN(const CpuBackbone* backbone,
                          reads ? backbones_.Reader() : backbones_.Plain());
     return StartCpuSession(*backbone, plan_, pool_, memory);

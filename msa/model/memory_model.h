@@ -57,6 +57,10 @@ struct AttachedMemory {
   std::vector<float> latents;  // [num_latents, layers, 2, G, D]
   std::vector<float>
       routing_score;  // [num_latents], s of each latent's passage; used where alpha > 0
+  // The adapter's reader runs where there are latents, or where this asks for it all the same.
+  bool always_reader = false;
+
+  bool needs_reader() const { return num_latents > 0 || always_reader; }
 };
 
 // A text to be scored under the model. Borrows tokens and memory.

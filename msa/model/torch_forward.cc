@@ -125,7 +125,7 @@ class TorchForward : public Transformer {
 
   Result<std::unique_ptr<Session>> StartSession(std::optional<AttachedMemory> memory) override {
     return WithTorch([&]() -> Result<std::unique_ptr<Session>> {
-      const bool reads = memory && memory->num_latents > 0;
+      const bool reads = memory && memory->needs_reader();
       MSA_ASSIGN_OR_RETURN(const TorchBackbone* backbone,
                            reads ? backbones_.Reader() : backbones_.Plain());
       return StartTorchSession(*backbone, plan_, std::move(memory));
@@ -136,7 +136,7 @@ class TorchForward : public Transformer {
     std::vector<int64_t> plain, reading;
     for (int64_t i = 0; i < std::ssize(rows); ++i) {
       const AttachedMemory* memory = rows[static_cast<size_t>(i)].memory;
-      (memory != nullptr && memory->num_latents > 0 ? reading : plain).push_back(i);
+      (memory != nullptr && memory->needs_reader() ? reading : plain).push_back(i);
     }
     return WithTorch([&]() -> Result<std::vector<std::vector<float>>> {
       std::vector<std::vector<float>> nats(rows.size());

@@ -10,8 +10,8 @@
 
 namespace msa {
 
-// Fills nats[i] for each `i` of `chosen`, as Transformer::Score says: all of these rows have
-// latents, or none has. Rows are packed by length; at most some thousand rows of logits exist at a
+// Fills nats[i] for each `i` of `chosen`, as Transformer::Score says: all of these rows are read by
+// `backbone`. Rows are packed by length; at most some thousand rows of logits exist at a
 // time. Throws what libtorch throws.
 void ScoreWithTorch(const TorchBackbone& backbone, const MemoryPlan& plan,
                     std::span<const ScoreRow> rows, std::span<const int64_t> chosen,
