@@ -225,8 +225,9 @@ double SupportFinder::Coverage(std::span<const std::string> terms, const Source&
   for (const std::string& term : terms) {
     const bool in_span = Holds(span.terms, term) || Holds(source.title_terms, term);
     if (IsNumber(term) && !in_span && !Holds(question_terms_, term)) return 0;
-    // What the question said already proves nothing, so it weighs half.
-    const double weight = Weight(term) * (Holds(question_terms_, term) ? 0.5 : 1);
+    // What the question said already proves nothing, and the text may say it in other words: an
+    // answer that says the question again is judged by what it adds.
+    const double weight = Weight(term) * (Holds(question_terms_, term) ? 0.25 : 1);
     total += weight;
     if (in_span) held += weight;
   }

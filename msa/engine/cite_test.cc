@@ -79,6 +79,24 @@ TEST(SupportFinder, RefusesASentenceThatOnlyRepeatsTheQuestion) {
   EXPECT_EQ(Cited("Who founded Debian?", "Who founded Debian?"), "");
 }
 
+TEST(SupportFinder, AnAnswerThatSaysTheQuestionAgainIsJudgedByWhatItAdds) {
+  constexpr std::string_view kText =
+      "APT talks JSON. It uses hooks. `$APT_HOOK_SOCKET` is their socket. The file descriptor is a "
+      "variable that holds a number.";
+  const std::vector<SourcePassage> sources = {{"", kText}};
+  const SupportFinder finder(
+      "Which variable holds the file descriptor of the socket that APT uses to talk to JSON hooks?",
+      sources);
+  const auto cited = [&](std::string_view variable) {
+    return finder
+        .Find("The variable " + std::string(variable) +
+              " holds the file descriptor of the socket that APT uses to talk to JSON hooks.")
+        .has_value();
+  };
+  EXPECT_TRUE(cited("`$APT_HOOK_SOCKET`"));
+  EXPECT_FALSE(cited("`$APT_JSON_PORT`"));
+}
+
 TEST(SupportFinder, RefusesAnEmptySentence) {
   EXPECT_EQ(Cited("Who founded Debian?", "It was."), "");
 }
