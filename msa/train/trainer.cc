@@ -269,7 +269,7 @@ at::Tensor Trainer::RoutingLoss(std::vector<Part>& parts, int64_t rank,
                      (phase.contrastive_weight * phase.layer_weight / static_cast<double>(layers));
     }
   }
-  if (teacher_ != nullptr && phase.teacher_weight > 0) {
+  if (Taught(phase)) {
     const TeacherRows teacher = {
         teacher_->Questions(question_ids, device), teacher_->Passages(passage_ids, device),
         OnDevice(question_weights, device), OnDevice(passage_weights, device)};
@@ -357,7 +357,7 @@ void Trainer::Learn(std::vector<Part>& parts, int64_t rank, const RoutingTargets
   bool routed = false;
   const bool still = phase.tower_is_still();
   for (const Part& part : parts) {
-    routed = routed || (!still && (teacher_ != nullptr || !part.batch.routable.empty()));
+    routed = routed || (!still && (Taught(phase) || !part.batch.routable.empty()));
   }
   if (routed) pending.Add(RoutingLoss(parts, rank, targets, phase));
   const bool answer = batch.task == TrainTask::kAnswer;

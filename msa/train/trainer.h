@@ -40,6 +40,9 @@ class Trainer {
   const TrainPhase& PhaseOf(int64_t step, int64_t* step_in_phase) const;
   std::vector<double> Rates(int64_t step) const;
   int64_t num_ranks() const { return std::ssize(models_); }
+  bool Taught(const TrainPhase& phase) const {
+    return teacher_ != nullptr && phase.teacher_weight > 0;
+  }
   // A device's share of a step.
   struct Part {
     TrainBatch batch;
