@@ -31,15 +31,20 @@ def files(tmp_path_factory):
     return folder, corpus, pairs
 
 
+TEACHER_WEIGHTS = {"corpus": 0.3}
+
+
 def write_teacher(pack, path):
-    """Unit rows for each question and passage of the pack."""
+    """Unit rows for each question and passage of the pack, and how much each counts."""
     with safe_open(pack, "pt") as file:
-        counts = {"questions": len(file.get_tensor("question_begin")) - 1,
-                  "passages": len(file.get_tensor("passage_begin")) - 1}
+        sources = {"questions": file.get_tensor("question_source"), "passages": file.get_tensor("passage_source")}
+        names = [source["name"] for source in json.loads(file.metadata()["config"])["sources"]]
     torch.manual_seed(11)
-    rows = {name: torch.nn.functional.normalize(torch.randn(count, 5), dim=1).half() for name, count in counts.items()}
+    rows = {name: torch.nn.functional.normalize(torch.randn(len(of), 5), dim=1).half() for name, of in sources.items()}
     save_file(rows, path)
-    return {name: tensor.double() for name, tensor in rows.items()}
+    weights = torch.tensor([TEACHER_WEIGHTS.get(name, 1) for name in names]).double()
+    assert len(set(weights.tolist())) == 2, "one weight for all proves little"
+    return {name: (tensor.double(), weights[sources[name]]) for name, tensor in rows.items()}
 
 
 PHASE = {"steps": 4, "questions": 5, "cut_share": 0.4, "one_source": 0.5, "more_passages": 2, "attach": 3,
@@ -68,7 +73,7 @@ def test_losses_and_gradients_equal_the_reference(files, tmp_path, build_dir, ms
     phase = PHASE | {"name": "test", "reconstruct": 0, "stranger": 0, "proceed": 0, "answer": 0, task: 1} | changed
     addressing = task == "answer" and phase["attach"] > 0
     config = {"device": devices, "model": str(tiny.folder), "pack": str(pack), "output": str(tmp_path / "out"),
-              "teacher": str(tmp_path / "teacher.safetensors"), "teacher_weights": {"corpus": 0.3},
+              "teacher": str(tmp_path / "teacher.safetensors"), "teacher_weights": TEACHER_WEIGHTS,
               "chat_template": {"llama": "llama3", "qwen3": "qwen3"}[family], "memory_layers": [1, 2, 3],
               "routing_layers": [2, 3], "chunk_tokens": 4, "chunk_shares": {"4": 1, "7": 1}, "tower_rank": 3,
               "reader_rank": 2, "addressing": addressing, "micro_tokens": 60, "phases": [phase]}

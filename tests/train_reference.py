@@ -134,13 +134,12 @@ class TrainReference:
         return (forth + torch.stack(back).mean()) / 2
 
     def taught(self, scores, scale, batch, teacher, temperature):
-        """`teacher`: the pack's questions and passages, unit rows."""
-        questions, passages = (teacher[name][batch[ids]] for name, ids in
-                               (("questions", "question_ids"), ("passages", "passage_ids")))
+        """`teacher`: of the pack's questions and of its passages, unit rows and weights."""
+        questions, question_weights = (of[batch["question_ids"]] for of in teacher["questions"])
+        passages, passage_weights = (of[batch["passage_ids"]] for of in teacher["passages"])
         similarity = questions @ passages.T / temperature
         means = []
-        for dim, weights in ((1, "teacher_question_weights"), (0, "teacher_passage_weights")):
-            weights = torch.tensor(batch[weights]).double()
+        for dim, weights in ((1, question_weights), (0, passage_weights)):
             each = -(torch.softmax(similarity, dim) * torch.log_softmax(scores * scale, dim)).sum(dim)
             means.append((each * weights).sum() / weights.sum())
         return sum(means) / 2

@@ -58,7 +58,6 @@ class BatchMaker::Builder {
     }
     batch.passages.Add(tokens);
     batch.passage_ids.push_back(id);
-    batch.teacher_passage_weights.push_back(TeacherWeight(maker_.pack_.PassageSource(id)));
     return entry->second;
   }
 
@@ -74,7 +73,6 @@ class BatchMaker::Builder {
     }
     batch.questions.Add(tokens);
     batch.question_ids.push_back(id);
-    batch.teacher_question_weights.push_back(TeacherWeight(pack.QuestionSource(id)));
     batch.asked.push_back(AddPassage(pack.Positives(id)[0], span));
   }
 
@@ -150,10 +148,6 @@ class BatchMaker::Builder {
   TrainBatch batch;
 
  private:
-  float TeacherWeight(int32_t source) const {
-    return static_cast<float>(maker_.WeightOf(source, maker_.config_.teacher_weights));
-  }
-
   // This share of the targets just added comes from the backbone, which is told as much.
   void Teach(double share) {
     batch.read.taught.resize(batch.read.targets.size(), static_cast<float>(share));
@@ -249,16 +243,12 @@ bool BatchMaker::IsHeldOut(int64_t passage) const {
   return pack_.Document(passage) % kHeldOutEvery == kHeldOutEvery - 1;
 }
 
-double BatchMaker::WeightOf(int32_t source, const std::map<std::string, double>& weights) const {
-  const auto given = weights.find(pack_.sources()[static_cast<size_t>(source)].name);
-  return given == weights.end() ? 1 : given->second;
-}
-
 void BatchMaker::FillPools() {
   // pool -> source -> entries
   const auto close = [&](std::map<int32_t, std::vector<int64_t>> entries, Pool* pool) {
     for (auto& [source, list] : entries) {
-      const double factor = WeightOf(source, config_.source_weights);
+      const std::string& name = pack_.sources()[static_cast<size_t>(source)].name;
+      const double factor = WeightOf(config_.source_weights, name);
       if (factor <= 0) continue;
       // The root: a large source counts more than a small one, but does not drown it.
       pool->weights.push_back(factor * std::sqrt(static_cast<double>(list.size())));

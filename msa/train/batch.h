@@ -3,11 +3,9 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <memory>
 #include <random>
 #include <span>
-#include <string>
 #include <vector>
 
 #include "msa/text/chat_template.h"
@@ -34,8 +32,6 @@ struct TrainBatch {
   // Questions that make sense without their document, ascending: only of these is the passage asked
   // for the right one and all others wrong. A teacher knows better, and teaches all.
   std::vector<int64_t> routable;
-  // How much the teacher counts for each.
-  std::vector<float> teacher_question_weights, teacher_passage_weights;
   // Its `attached` is empty in an answer step: routing fills it in.
   ReaderRows read;
 
@@ -99,8 +95,6 @@ class BatchMaker {
   Status CheckPools() const;
   // Kept for validation: every 500th document, and the questions about it.
   bool IsHeldOut(int64_t passage) const;
-  // That of a source by name, 1 where none is given.
-  double WeightOf(int32_t source, const std::map<std::string, double>& weights) const;
   std::vector<int64_t> NeighboursOf(int64_t question) const;
 
   const TrainConfig config_;

@@ -1,11 +1,18 @@
 #include "msa/train/teacher.h"
 
 #include "msa/train/token_rows.h"
+#include "msa/train/train_config.h"
 
 namespace msa {
 
-Result<std::unique_ptr<Teacher>> Teacher::Open(const std::string& path, const Pack& pack) {
-  std::unique_ptr<Teacher> teacher(new Teacher);
+Result<std::unique_ptr<Teacher>> Teacher::Open(
+    const std::string& path, const Pack& pack,
+    const std::map<std::string, double>& source_weights) {
+  std::unique_ptr<Teacher> teacher(new Teacher(pack));
+  for (const PackSource& source : pack.sources()) {
+    const double weight = WeightOf(source_weights, source.name);
+    teacher->source_weights_.push_back(static_cast<float>(weight));
+  }
   MSA_ASSIGN_OR_RETURN(teacher->file_, SafetensorsFile::Open(path));
   const auto view = [&](const char* name, int64_t rows, at::Tensor* out) -> Status {
     const SafeTensor* tensor = teacher->file_->Find(name);
@@ -40,9 +47,20 @@ Result<std::unique_ptr<Teacher>> Teacher::Open(const std::string& path, const Pa
   return teacher;
 }
 
-at::Tensor Teacher::Rows(const at::Tensor& all, const std::vector<int64_t>& ids,
-                         at::Device device) {
-  return OnDevice(all.index_select(0, OnDevice(ids, at::kCPU)), device).to(at::kFloat);
+TeacherRows Teacher::Rows(const std::vector<int64_t>& questions,
+                          const std::vector<int64_t>& passages, at::Device device) const {
+  const auto vectors = [&](const at::Tensor& all, const std::vector<int64_t>& ids) {
+    return OnDevice(all.index_select(0, OnDevice(ids, at::kCPU)), device).to(at::kFloat);
+  };
+  std::vector<float> question_weights, passage_weights;
+  for (const int64_t q : questions) {
+    question_weights.push_back(source_weights_[static_cast<size_t>(pack_.QuestionSource(q))]);
+  }
+  for (const int64_t p : passages) {
+    passage_weights.push_back(source_weights_[static_cast<size_t>(pack_.PassageSource(p))]);
+  }
+  return {vectors(questions_, questions), vectors(passages_, passages),
+          OnDevice(question_weights, device), OnDevice(passage_weights, device)};
 }
 
 }  // namespace msa

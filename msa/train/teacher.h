@@ -4,6 +4,7 @@
 #include <ATen/ATen.h>
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -11,22 +12,21 @@
 
 #include "msa/base/safetensors.h"
 #include "msa/base/status.h"
+#include "msa/train/losses.h"
 #include "msa/train/pack.h"
 
 namespace msa {
 
 class Teacher {
  public:
-  // kFailedPrecondition: made for another pack.
-  static Result<std::unique_ptr<Teacher>> Open(const std::string& path, const Pack& pack);
+  // `source_weights`: how much it counts for a source's questions and passages, see WeightOf.
+  // `pack` outlives the teacher. kFailedPrecondition: made for another pack.
+  static Result<std::unique_ptr<Teacher>> Open(const std::string& path, const Pack& pack,
+                                               const std::map<std::string, double>& source_weights);
 
-  // [ids, width] f32 of unit length, on the device.
-  at::Tensor Passages(const std::vector<int64_t>& ids, at::Device device) const {
-    return Rows(passages_, ids, device);
-  }
-  at::Tensor Questions(const std::vector<int64_t>& ids, at::Device device) const {
-    return Rows(questions_, ids, device);
-  }
+  // What it says of these questions and passages of the pack, in f32 on the device.
+  TeacherRows Rows(const std::vector<int64_t>& questions, const std::vector<int64_t>& passages,
+                   at::Device device) const;
   // Questions whose passages the encoder finds almost as near to this question as its own, nearest
   // first: hard negatives for each other. Empty where the file has none.
   std::span<const int32_t> Neighbours(int64_t question) const {
@@ -36,9 +36,10 @@ class Teacher {
   bool has_neighbours() const { return num_neighbours_ > 0; }
 
  private:
-  Teacher() = default;
-  static at::Tensor Rows(const at::Tensor& all, const std::vector<int64_t>& ids, at::Device device);
+  explicit Teacher(const Pack& pack) : pack_(pack) {}
 
+  const Pack& pack_;
+  std::vector<float> source_weights_;  // of each source of the pack
   std::shared_ptr<const SafetensorsFile> file_;
   at::Tensor passages_, questions_;      // f16, views of the mapped file
   std::span<const int32_t> neighbours_;  // [questions, num_neighbours_], -1 where there are fewer

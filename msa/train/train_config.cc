@@ -124,6 +124,11 @@ Status CheckPhase(const TrainPhase& phase) {
 
 }  // namespace
 
+double WeightOf(const std::map<std::string, double>& weights, const std::string& source) {
+  const auto given = weights.find(source);
+  return given == weights.end() ? 1 : given->second;
+}
+
 int64_t TrainConfig::total_steps() const {
   int64_t steps = 0;
   for (const TrainPhase& phase : phases) steps += phase.steps;

@@ -101,4 +101,7 @@ struct TrainConfig {
   std::string ToJson() const;
 };
 
+// A source's own weight, or 1 where none is given.
+double WeightOf(const std::map<std::string, double>& weights, const std::string& source);
+
 }  // namespace msa

@@ -149,7 +149,8 @@ Result<std::unique_ptr<Trainer>> Trainer::Create(const TrainConfig& config) {
                               config.model + "; run msa train pack --model " + config.model);
   }
   if (!config.teacher.empty()) {
-    MSA_ASSIGN_OR_RETURN(trainer->teacher_, Teacher::Open(config.teacher, *trainer->pack_));
+    MSA_ASSIGN_OR_RETURN(trainer->teacher_,
+                         Teacher::Open(config.teacher, *trainer->pack_, config.teacher_weights));
   }
   MSA_ASSIGN_OR_RETURN(trainer->batches_,
                        BatchMaker::Create(config, *trainer->pack_, trainer->teacher_.get(),
@@ -232,7 +233,6 @@ at::Tensor Trainer::RoutingLoss(std::vector<Part>& parts, int64_t rank,
   const at::Device device = model.device();
   RoutingTargets targets;
   std::vector<int64_t> rows, question_ids, passage_ids;
-  std::vector<float> question_weights, passage_weights;
   const auto append = [](auto& to, const auto& from) {
     to.insert(to.end(), from.begin(), from.end());
   };
@@ -240,8 +240,6 @@ at::Tensor Trainer::RoutingLoss(std::vector<Part>& parts, int64_t rank,
     for (const int64_t q : part.batch.routable) rows.push_back(std::ssize(question_ids) + q);
     append(passage_ids, part.batch.passage_ids);
     append(question_ids, part.batch.question_ids);
-    append(passage_weights, part.batch.teacher_passage_weights);
-    append(question_weights, part.batch.teacher_question_weights);
   }
   for (const int64_t q : rows) {
     targets.passage.push_back(all_targets.passage[static_cast<size_t>(q)]);
@@ -270,10 +268,9 @@ at::Tensor Trainer::RoutingLoss(std::vector<Part>& parts, int64_t rank,
     }
   }
   if (Taught(phase)) {
-    const TeacherRows teacher = {
-        teacher_->Questions(question_ids, device), teacher_->Passages(passage_ids, device),
-        OnDevice(question_weights, device), OnDevice(passage_weights, device)};
-    losses["teacher"] = TeacherLoss(scores, scale, teacher, phase.teacher_temperature);
+    losses["teacher"] =
+        TeacherLoss(scores, scale, teacher_->Rows(question_ids, passage_ids, device),
+                    phase.teacher_temperature);
     loss = loss + losses["teacher"] * phase.teacher_weight;
   }
   return loss;
@@ -354,12 +351,10 @@ void Trainer::Learn(std::vector<Part>& parts, int64_t rank, const RoutingTargets
   const EncodedRows& encoded = parts[static_cast<size_t>(rank)].encoded;
   auto& losses = parts[static_cast<size_t>(rank)].losses;
   Pending pending;
-  bool routed = false;
+  bool routed = Taught(phase);
   const bool still = phase.tower_is_still();
-  for (const Part& part : parts) {
-    routed = routed || (!still && (Taught(phase) || !part.batch.routable.empty()));
-  }
-  if (routed) pending.Add(RoutingLoss(parts, rank, targets, phase));
+  for (const Part& part : parts) routed = routed || !part.batch.routable.empty();
+  if (routed && !still) pending.Add(RoutingLoss(parts, rank, targets, phase));
   const bool answer = batch.task == TrainTask::kAnswer;
   at::Tensor scores;
   if (answer) {

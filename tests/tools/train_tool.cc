@@ -40,8 +40,6 @@ Json Describe(const TrainBatch& batch, const RoutingTargets& targets) {
           {"target", targets.passage},
           {"excluded", targets.excluded},
           {"routable", batch.routable},
-          {"teacher_question_weights", batch.teacher_question_weights},
-          {"teacher_passage_weights", batch.teacher_passage_weights},
           {"rows", Describe(batch.read.rows)},
           {"attached", batch.read.attached},
           {"positions", batch.read.positions},
@@ -75,8 +73,6 @@ TrainBatch Join(std::vector<TrainBatch> batches) {
     append(out.read.positions, batch.read.positions, out.read.rows.num_tokens());
     append(out.read.targets, batch.read.targets, int64_t{0});
     append(out.read.weights, batch.read.weights, 0.0f);
-    append(out.teacher_question_weights, batch.teacher_question_weights, 0.0f);
-    append(out.teacher_passage_weights, batch.teacher_passage_weights, 0.0f);
     append(out.passage_ids, batch.passage_ids, int64_t{0});
     append(out.question_ids, batch.question_ids, int64_t{0});
     const std::pair<TokenRows*, const TokenRows*> rows[] = {{&out.passages, &batch.passages},
