@@ -29,9 +29,8 @@ struct ReadingOptions {
   std::optional<Heads> heads;
   std::string ranking;
   int64_t k = 0;  // passages at most; 0: as many as an answer selects
-  // Text alone is read by the adapter's reader, not by the backbone: a peer that was trained on
-  // text
-  // (`"attach": 0`).
+  // Text alone is read by the adapter's reader, not by the backbone: for a peer that was trained on
+  // text (`"attach": 0`).
   bool reader_of_text = false;
   bool generate = false;    // greedy answers too
   int64_t max_tokens = 32;  // of such an answer
