@@ -47,8 +47,17 @@ def write_teacher(pack, path):
     return {name: (tensor.double(), weights[sources[name]]) for name, tensor in rows.items()}
 
 
+def write_pack(files, tiny, path, msa):
+    _, corpus, pairs = files
+    subprocess.run([msa, "train", "pack", "--out", path, "--model", tiny.folder, "--passage-tokens", "128",
+                    "--corpus", corpus, "--pairs", pairs, "--cut", "1", "--quote", "1", "--blank", "1", "--quiet"],
+                   check=True)
+    return path
+
+
 PHASE = {"steps": 4, "questions": 5, "cut_share": 0.4, "one_source": 0.5, "more_passages": 2, "attach": 3,
-         "made_share": 0.4, "text_share": 0.3, "absent_share": 0.2, "text_teacher": 0.6, "stranger_teacher": 0.7,
+         "made_share": 0.4, "text_share": 0.3, "texts": 3, "absent_share": 0.2, "text_teacher": 0.6,
+         "beside_text_teacher": 0.2, "stranger_teacher": 0.7,
          "span_share": 0.5, "beside": 2, "layer_weight": 0.5, "contrastive_weight": 1.5, "reading_weight": 0.7,
          "teacher_weight": 2.5, "teacher_temperature": 0.2, "tower_factor": 1}
 TASKS = ["reconstruct", "stranger", "proceed", "answer"]
@@ -63,12 +72,8 @@ TASKS = ["reconstruct", "stranger", "proceed", "answer"]
     ("llama", "answer", "cpu", {"attach": 0, "text_share": 1}),
 ])
 def test_losses_and_gradients_equal_the_reference(files, tmp_path, build_dir, msa, family, task, devices, changed):
-    folder, corpus, pairs = files
     tiny = model_files.Tiny(tmp_path / "model", family, seed=3, initializer_range=0.1)  # well conditioned in f32
-    pack = tmp_path / "tiny.pack"
-    subprocess.run([msa, "train", "pack", "--out", pack, "--model", tiny.folder, "--passage-tokens", "128",
-                    "--corpus", corpus, "--pairs", pairs, "--cut", "1", "--quote", "1", "--blank", "1", "--quiet"],
-                   check=True)
+    pack = write_pack(files, tiny, tmp_path / "tiny.pack", msa)
     teacher = write_teacher(pack, tmp_path / "teacher.safetensors")
     phase = PHASE | {"name": "test", "reconstruct": 0, "stranger": 0, "proceed": 0, "answer": 0, task: 1} | changed
     addressing = task == "answer" and phase["attach"] > 0
@@ -99,3 +104,36 @@ def test_losses_and_gradients_equal_the_reference(files, tmp_path, build_dir, ms
             expected = torch.zeros_like(value) if value.grad is None else value.grad
             # f32 against f64 through four layers: rounding adds up over a tensor, so by its norm.
             assert (gradients[name] - expected).norm().item() <= 1e-4 * max(expected.norm().item(), 1e-2), (name, step)
+
+
+def test_a_prompt_holds_the_texts_of_passages_that_are_attached(files, tmp_path, build_dir, msa):
+    tiny = model_files.Tiny(tmp_path / "model", "llama", seed=3)
+    pack = write_pack(files, tiny, tmp_path / "tiny.pack", msa)
+    phase = PHASE | {"steps": 8, "reconstruct": 0, "stranger": 0, "proceed": 0, "answer": 1, "attach": 1,
+                     "text_share": 1, "absent_share": 0, "texts": 3}
+    config = {"model": str(tiny.folder), "pack": str(pack), "output": str(tmp_path / "out"), "chat_template": "llama3",
+              "phases": [phase]}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+
+    def decode(rows):
+        tokens = iter(rows["tokens"])
+        for length in rows["lengths"]:
+            yield tiny.tokenizer.hf.decode([next(tokens) for _ in range(length)])
+
+    def one_line(text):
+        return " ".join(text.split())
+
+    counts = set()
+    for step in range(4):
+        out = tmp_path / "step.safetensors"
+        subprocess.run([build_dir / "bin" / "msa_train_tool", tmp_path / "config.json", str(step), out], check=True)
+        with safe_open(out, "pt") as file:
+            batch = json.loads(file.metadata()["step"])
+        passages = [one_line(text.partition("\n")[2] or text) for text in decode(batch["passages"])]
+        for row, prompt in zip(batch["answer_rows"], decode(batch["rows"]), strict=True):
+            first = {passages[p] for p in row["first"]}
+            assert all(text in one_line(prompt) for text in first)
+            assert all(any(text in other for other in first) for text in passages if text in one_line(prompt))
+            assert batch["asked"][row["question"]] in row["first"] and row["attach"] == len(row["first"])
+            counts.add(len(row["first"]))
+    assert counts == {1, 2, 3}

@@ -188,9 +188,9 @@ class TrainReference:
         out = []
         for row in batch["answer_rows"]:
             count = min(row["attach"], scores.shape[1])
-            chosen = [] if row["absent"] else row["answers"][:count]
+            chosen = [] if row["absent"] else row["first"][:count]
             for p in scores[row["question"]].argsort(descending=True).tolist():
-                if len(chosen) < count and p not in row["answers"]:
+                if len(chosen) < count and p not in row["first"]:
                     chosen = chosen + [p]
             out.append(sorted(chosen))
         return out

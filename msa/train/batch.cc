@@ -13,6 +13,7 @@ namespace {
 constexpr int64_t kHeldOutEvery = 500;  // documents
 constexpr int64_t kAnswerTokens = 96;   // longer answers are cut
 constexpr int64_t kNeighbours = 3;      // that come with a pair in a hard step
+constexpr int64_t kNear = 2;            // passages before and after one, that may mislead beside it
 constexpr int64_t kCueTokens = 4;       // that tell where in a passage a span begins
 constexpr std::string_view kAbsent = "The documents do not say.";
 
@@ -115,11 +116,12 @@ class BatchMaker::Builder {
   void Answer(Random& random, const TrainPhase& phase, int64_t q) {
     const Pack& pack = maker_.pack_;
     const int64_t id = batch.question_ids[static_cast<size_t>(q)];
+    const std::span<const int32_t> positives = pack.Positives(id);
     const double draw = Uniform(random);
     const bool absent = draw < phase.absent_share;
-    std::vector<PromptText> texts;
+    std::vector<int64_t> told;
     if (!absent && draw < phase.absent_share + phase.text_share) {
-      texts.push_back(TextOf(pack.Positives(id)[0]));
+      told = PassagesToTell(random, id, phase.texts);
     }
     std::vector<TokenId> answer =
         absent ? maker_.tokenizer_.Encode(kAbsent) : pack.Answer(id).ToVector();
@@ -127,21 +129,26 @@ class BatchMaker::Builder {
     const std::vector<TokenId> stops = StopTokens(maker_.family_, maker_.tokenizer_);
     if (std::ssize(answer) < kAnswerTokens && !stops.empty()) answer.push_back(stops.front());
     const std::string question = maker_.tokenizer_.Decode(pack.Question(id).ToVector());
-    AddPrompted(question, texts, answer, &batch.read);
-    if (phase.text_teacher > 0) {
-      texts.clear();
+    AddPrompted(question, told, answer, &batch.read);
+    if (phase.text_teacher > 0 || phase.beside_text_teacher > 0) {
+      std::vector<int64_t> right;
       if (!absent) {
-        const std::span<const int32_t> positives = pack.Positives(id);
         const auto count =
             std::min(positives.size(), static_cast<size_t>(std::max<int64_t>(phase.attach, 1)));
-        for (const int32_t p : positives.first(count)) texts.push_back(TextOf(p));
+        right.assign(positives.begin(), positives.begin() + static_cast<std::ptrdiff_t>(count));
       }
-      AddPrompted(question, texts, answer, &batch.told);
-      Teach(absent ? 0 : phase.text_teacher);
+      AddPrompted(question, right, answer, &batch.told);
+      Teach(absent ? 0 : told.empty() ? phase.text_teacher : phase.beside_text_teacher);
     }
-    const int64_t attach = std::min(1 + Below(random, phase.attach), phase.attach);
-    TrainBatch::AnswerRow answer_row{q, absent, attach, {}};
-    for (const int32_t p : pack.Positives(id)) answer_row.answers.push_back(AddPassage(p));
+    TrainBatch::AnswerRow answer_row{q, absent, 0, {}};
+    if (phase.attach > 0) {
+      answer_row.attach = std::max(1 + Below(random, phase.attach), std::ssize(told));
+      // Had a passage its text in the prompt and no latents, it would be known for a wrong one.
+      for (const int64_t p : told) answer_row.first.push_back(AddPassage(p));
+    }
+    if (told.empty()) {
+      for (const int32_t p : positives) answer_row.first.push_back(AddPassage(p));
+    }
     batch.answer_rows.push_back(std::move(answer_row));
   }
 
@@ -165,9 +172,28 @@ class BatchMaker::Builder {
     return out;
   }
 
-  // A row of the prompt and the answer that it is to predict.
-  void AddPrompted(const std::string& question, const std::vector<PromptText>& texts,
+  // Passages whose texts the prompt of question `id` holds: at most `limit`, those that answer it
+  // first chosen, then others that may mislead.
+  std::vector<int64_t> PassagesToTell(Random& random, int64_t id, int64_t limit) const {
+    const std::span<const int32_t> positives = maker_.pack_.Positives(id);
+    const auto right = std::min(positives.size(), static_cast<size_t>(limit));
+    std::vector<int64_t> told(positives.begin(),
+                              positives.begin() + static_cast<std::ptrdiff_t>(right));
+    const int64_t count = 1 + Below(random, limit);
+    std::vector<int64_t> others = maker_.MisleadingPassages(id);
+    while (std::ssize(told) < count && !others.empty()) {
+      const auto chosen = others.begin() + Below(random, std::ssize(others));
+      told.insert(told.begin() + Below(random, std::ssize(told) + 1), *chosen);
+      others.erase(chosen);
+    }
+    return told;
+  }
+
+  // A row of the prompt, with the texts of these passages, and the answer that it is to predict.
+  void AddPrompted(const std::string& question, const std::vector<int64_t>& passages,
                    const std::vector<TokenId>& answer, ReaderRows* to) const {
+    std::vector<PromptText> texts;
+    for (const int64_t p : passages) texts.push_back(TextOf(p));
     std::vector<TokenId> row =
         RenderChat(maker_.family_, maker_.tokenizer_, ReadingPrompt(question, texts));
     const auto prompt = std::ssize(row);
@@ -321,6 +347,25 @@ std::vector<int64_t> BatchMaker::NeighboursOf(int64_t question) const {
     if (std::ssize(out) == kNeighbours) break;
     if (q >= 0 && !IsHeldOut(pack_.Positives(q)[0])) out.push_back(q);
   }
+  return out;
+}
+
+// What a search for question `id` might find beside what answers it, each once: its negatives, what
+// its neighbours ask for, and what stands near its passage, in its document or at least its source.
+std::vector<int64_t> BatchMaker::MisleadingPassages(int64_t id) const {
+  const std::span<const int32_t> positives = pack_.Positives(id);
+  const std::span<const int32_t> negatives = pack_.Negatives(id);
+  std::vector<int64_t> out(negatives.begin(), negatives.end());
+  if (teacher_ != nullptr && teacher_->has_neighbours()) {
+    for (const int64_t q : NeighboursOf(id)) out.push_back(pack_.Positives(q)[0]);
+  }
+  const int64_t last = std::min(positives[0] + kNear, pack_.num_passages() - 1);
+  for (int64_t p = std::max<int64_t>(positives[0] - kNear, 0); p <= last; ++p) out.push_back(p);
+  std::sort(out.begin(), out.end());
+  out.erase(std::unique(out.begin(), out.end()), out.end());
+  std::erase_if(out, [&](int64_t p) {
+    return IsHeldOut(p) || std::find(positives.begin(), positives.end(), p) != positives.end();
+  });
   return out;
 }
 

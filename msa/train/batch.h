@@ -43,10 +43,12 @@ struct TrainBatch {
 
   // Of an answer step, one a row of `read`.
   struct AnswerRow {
-    int64_t question = 0;          // in the batch
-    bool absent = false;           // nothing that answers it may be attached
-    int64_t attach = 1;            // passages, if there are as many
-    std::vector<int64_t> answers;  // passages that answer it
+    int64_t question = 0;  // in the batch
+    bool absent = false;   // nothing that answers it may be attached
+    int64_t attach = 1;    // passages, if there are as many
+    // Passages that come first: those that answer it or, where its prompt holds texts, all of
+    // these.
+    std::vector<int64_t> first;
   };
   std::vector<AnswerRow> answer_rows;
 };
@@ -96,6 +98,7 @@ class BatchMaker {
   // Kept for validation: every 500th document, and the questions about it.
   bool IsHeldOut(int64_t passage) const;
   std::vector<int64_t> NeighboursOf(int64_t question) const;
+  std::vector<int64_t> MisleadingPassages(int64_t question) const;
 
   const TrainConfig config_;
   const Pack& pack_;

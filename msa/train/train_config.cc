@@ -26,8 +26,10 @@ void VisitPhase(Phase& p, F&& f) {
   f("made_share", p.made_share);
   f("attach", p.attach);
   f("text_share", p.text_share);
+  f("texts", p.texts);
   f("absent_share", p.absent_share);
   f("text_teacher", p.text_teacher);
+  f("beside_text_teacher", p.beside_text_teacher);
   f("stranger_teacher", p.stranger_teacher);
   f("reader_passages", p.reader_passages);
   f("span_share", p.span_share);
@@ -107,6 +109,7 @@ Status CheckPhase(const TrainPhase& phase) {
   if (phase.steps < 1) return where("steps must be at least 1");
   if (phase.questions < 2) return where("questions must be at least 2");
   if (phase.attach < 0) return where("attach must be at least 0");
+  if (phase.texts < 1) return where("texts must be at least 1");
   if (phase.beside < 0) return where("beside must be at least 0");
   for (const double share : {phase.reconstruct, phase.stranger, phase.proceed, phase.answer}) {
     if (!(share >= 0)) return where("shares of tasks must be at least 0");
@@ -114,9 +117,9 @@ Status CheckPhase(const TrainPhase& phase) {
   if (phase.reconstruct + phase.stranger + phase.proceed + phase.answer <= 0) {
     return where("no task has a share");
   }
-  for (const double share :
-       {phase.cut_share, phase.one_source, phase.hard_share, phase.made_share, phase.text_share,
-        phase.absent_share, phase.text_teacher, phase.stranger_teacher, phase.span_share}) {
+  for (const double share : {phase.cut_share, phase.one_source, phase.hard_share, phase.made_share,
+                             phase.text_share, phase.absent_share, phase.text_teacher,
+                             phase.beside_text_teacher, phase.stranger_teacher, phase.span_share}) {
     if (!(share >= 0 && share <= 1)) return where("shares must be from 0 to 1");
   }
   return OkStatus();

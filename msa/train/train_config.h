@@ -32,10 +32,13 @@ struct TrainPhase {
   // At most so many passages for an answer, the right one among them; 0: none, the reader learns to
   // answer from the text of its prompt alone.
   int64_t attach = 4;
-  double text_share = 0.2;     // answer rows whose prompt also holds the original text
+  double text_share = 0.2;     // answer rows whose prompt also holds original texts
+  int64_t texts = 1;           // at most, the right ones among them
   double absent_share = 0.05;  // answer rows without the right passage: to be told so
-  // Of an answer: the share that is what the backbone predicts where it reads the text itself.
+  // Of an answer: the share that is what the backbone predicts where it reads the text itself,
   double text_teacher = 0;
+  // and likewise where the prompt holds texts: there is less to learn from it there.
+  double beside_text_teacher = 0;
   // Of a passage beside a stranger's latents: the share that is what the backbone predicts alone.
   double stranger_teacher = 0;
   int64_t reader_passages = 0;  // of a step's passages that are read back; 0: all

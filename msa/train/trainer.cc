@@ -285,14 +285,13 @@ void Trainer::Attach(const at::Tensor& scores, TrainBatch* batch) const {
     const int64_t count = std::min(row.attach, passages);
     std::vector<int64_t> attached;
     if (!row.absent) {
-      attached.assign(row.answers.begin(),
-                      row.answers.begin() + std::min<int64_t>(count, std::ssize(row.answers)));
+      attached.assign(row.first.begin(),
+                      row.first.begin() + std::min<int64_t>(count, std::ssize(row.first)));
     }
     for (int64_t i = 0; i < passages && std::ssize(attached) < count; ++i) {
       const int64_t p = ranked[row.question * passages + i];
-      const bool answers =
-          std::find(row.answers.begin(), row.answers.end(), p) != row.answers.end();
-      if (!answers) attached.push_back(p);
+      const bool first = std::find(row.first.begin(), row.first.end(), p) != row.first.end();
+      if (!first) attached.push_back(p);
     }
     // Not always the right one first.
     std::sort(attached.begin(), attached.end());
@@ -575,7 +574,7 @@ Result<TrainReport> Trainer::Run(const TrainRunOptions& options) {
         }
       }
       const double seconds = SecondsSince(logged_at) - check_seconds;
-      line["rate"] = Rates(step)[0];
+      line["rate"] = Rates(step)[static_cast<size_t>(ParameterGroup::kReader)];
       line["scale"] = models_.front()->RoutingScale().item<double>();
       line["tokens_per_second"] =
           static_cast<double>(report.passage_tokens - logged_tokens) / std::max(seconds, 1e-9);

@@ -29,7 +29,7 @@ Json Describe(const TrainBatch& batch, const RoutingTargets& targets) {
     answers.push_back({{"question", row.question},
                        {"absent", row.absent},
                        {"attach", row.attach},
-                       {"answers", row.answers}});
+                       {"first", row.first}});
   }
   return {{"task", static_cast<int>(batch.task)},
           {"chunk_tokens", batch.chunk_tokens},
@@ -37,6 +37,7 @@ Json Describe(const TrainBatch& batch, const RoutingTargets& targets) {
           {"questions", Describe(batch.questions)},
           {"passage_ids", batch.passage_ids},
           {"question_ids", batch.question_ids},
+          {"asked", batch.asked},
           {"target", targets.passage},
           {"excluded", targets.excluded},
           {"routable", batch.routable},
@@ -73,6 +74,7 @@ TrainBatch Join(std::vector<TrainBatch> batches) {
     append(out.read.positions, batch.read.positions, out.read.rows.num_tokens());
     append(out.read.targets, batch.read.targets, int64_t{0});
     append(out.read.weights, batch.read.weights, 0.0f);
+    append(out.asked, batch.asked, std::ssize(out.passage_ids));
     append(out.passage_ids, batch.passage_ids, int64_t{0});
     append(out.question_ids, batch.question_ids, int64_t{0});
     const std::pair<TokenRows*, const TokenRows*> rows[] = {{&out.passages, &batch.passages},
