@@ -116,7 +116,6 @@ class BatchMaker::Builder {
   void Answer(Random& random, const TrainPhase& phase, int64_t q) {
     const Pack& pack = maker_.pack_;
     const int64_t id = batch.question_ids[static_cast<size_t>(q)];
-    const std::span<const int32_t> positives = pack.Positives(id);
     const double draw = Uniform(random);
     const bool absent = draw < phase.absent_share;
     std::vector<int64_t> told;
@@ -132,11 +131,7 @@ class BatchMaker::Builder {
     AddPrompted(question, told, answer, &batch.read);
     if (phase.text_teacher > 0 || phase.beside_text_teacher > 0) {
       std::vector<int64_t> right;
-      if (!absent) {
-        const auto count =
-            std::min(positives.size(), static_cast<size_t>(std::max<int64_t>(phase.attach, 1)));
-        right.assign(positives.begin(), positives.begin() + static_cast<std::ptrdiff_t>(count));
-      }
+      if (!absent) right = RightPassages(id, std::max<int64_t>(phase.attach, 1));
       AddPrompted(question, right, answer, &batch.told);
       Teach(absent ? 0 : told.empty() ? phase.text_teacher : phase.beside_text_teacher);
     }
@@ -147,7 +142,7 @@ class BatchMaker::Builder {
       for (const int64_t p : told) answer_row.first.push_back(AddPassage(p));
     }
     if (told.empty()) {
-      for (const int32_t p : positives) answer_row.first.push_back(AddPassage(p));
+      for (const int32_t p : pack.Positives(id)) answer_row.first.push_back(AddPassage(p));
     }
     batch.answer_rows.push_back(std::move(answer_row));
   }
@@ -172,13 +167,17 @@ class BatchMaker::Builder {
     return out;
   }
 
+  // At most `limit` of the passages that answer question `id`.
+  std::vector<int64_t> RightPassages(int64_t id, int64_t limit) const {
+    const std::span<const int32_t> positives = maker_.pack_.Positives(id);
+    const auto right = positives.first(std::min(positives.size(), static_cast<size_t>(limit)));
+    return {right.begin(), right.end()};
+  }
+
   // Passages whose texts the prompt of question `id` holds: at most `limit`, those that answer it
   // first chosen, then others that may mislead.
   std::vector<int64_t> PassagesToTell(Random& random, int64_t id, int64_t limit) const {
-    const std::span<const int32_t> positives = maker_.pack_.Positives(id);
-    const auto right = std::min(positives.size(), static_cast<size_t>(limit));
-    std::vector<int64_t> told(positives.begin(),
-                              positives.begin() + static_cast<std::ptrdiff_t>(right));
+    std::vector<int64_t> told = RightPassages(id, limit);
     const int64_t count = 1 + Below(random, limit);
     std::vector<int64_t> others = maker_.MisleadingPassages(id);
     while (std::ssize(told) < count && !others.empty()) {
@@ -356,7 +355,7 @@ std::vector<int64_t> BatchMaker::MisleadingPassages(int64_t id) const {
   const std::span<const int32_t> positives = pack_.Positives(id);
   const std::span<const int32_t> negatives = pack_.Negatives(id);
   std::vector<int64_t> out(negatives.begin(), negatives.end());
-  if (teacher_ != nullptr && teacher_->has_neighbours()) {
+  if (teacher_ != nullptr) {
     for (const int64_t q : NeighboursOf(id)) out.push_back(pack_.Positives(q)[0]);
   }
   const int64_t last = std::min(positives[0] + kNear, pack_.num_passages() - 1);
