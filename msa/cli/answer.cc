@@ -42,6 +42,7 @@ void AnswerOptions::AddAnswer(CLI::App& command) {
   command.add_option("-k", ask.search.k, "Passages to select")
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
+  AddHops(command, &ask.search.hops);
   command.add_option("--read", read_, "What the model reads: original text, latents, or both")
       ->check(CLI::IsMember({"text", "latents", "both"}))
       ->capture_default_str();

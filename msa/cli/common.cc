@@ -181,6 +181,15 @@ void AddHeads(CLI::App& command, std::string* heads) {
       ->capture_default_str();
 }
 
+void AddHops(CLI::App& command, int64_t* hops) {
+  command
+      .add_option("--hops", *hops,
+                  "Rounds of search: in each but the first, passages of documents whose titles "
+                  "stand in the best ones rank higher")
+      ->check(CLI::Range(1, 16))
+      ->capture_default_str();
+}
+
 void AddCipherKeys(CLI::App& app) {
   // Banks look for keys where the environment says; for one command, the options say it.
   const auto set = [](const char* variable) {

@@ -70,6 +70,8 @@ void AddSigningKey(CLI::App& command, std::string* key);
 
 // --heads of the commands that rank: a name for HeadsByName.
 void AddHeads(CLI::App& command, std::string* heads);
+// --hops of the commands that rank.
+void AddHops(CLI::App& command, int64_t* hops);
 
 // --master-key and --keyrings, before or after any subcommand.
 void AddCipherKeys(CLI::App& app);

@@ -72,6 +72,7 @@ void DeclareEvalReading(CLI::App& eval, int* exit_status) {
       ->add_option("-k", options->reading.k,
                    "Passages at most (default: as many as msa ask selects)")
       ->check(CLI::Range(1, 1024));
+  AddHops(*command, &options->reading.hops);
   command->add_flag("--reader-of-text", options->reading.reader_of_text,
                     "Text alone is read by the adapter's reader, too, not by the model as it is: "
                     "for an adapter trained on text");

@@ -81,6 +81,7 @@ void DeclareEvalRetrieval(CLI::App& eval, int* exit_status) {
                    "Of the latent head in the fusion, the lexical head's being 1 (default: the "
                    "adapter's)")
       ->check(CLI::NonNegativeNumber);
+  AddHops(*command, &options->retrieval.hops);
   command->add_flag("--sweep", options->sweep, "Try other latent weights too: nDCG@10 of each");
   command
       ->add_option("--depth", options->retrieval.depth,

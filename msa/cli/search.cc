@@ -12,11 +12,13 @@ struct Options : CommonOptions {
   std::string query;
   std::string heads = "fused";
   int64_t k = 10;
+  int64_t hops = 1;
 
   Result<SearchOptions> Search() const {
     SearchOptions search;
     search.heads = HeadsByName(heads).value_or(Heads::kFused);
     search.k = k;
+    search.hops = hops;
     search.at = At();
     MSA_ASSIGN_OR_RETURN(search.where, Where());
     return search;
@@ -90,6 +92,7 @@ void DeclareSearch(CLI::App& app, int* exit_status) {
       ->check(CLI::Range(1, 10000))
       ->capture_default_str();
   AddHeads(*command, &options->heads);
+  AddHops(*command, &options->hops);
   options->AddWhere(*command);
   options->AddAt(*command);
   options->AddOutput(*command);

@@ -63,12 +63,13 @@ class EngineTest : public testing::Test {
     MSA_CHECK(adapter.Save(path, (*model)->backbone(), (*model)->memory(), DType::kF32).ok());
     return path;
   }
-  std::unique_ptr<Engine> MakeBank(bool encode = true, const EngineOptions& options = Quiet()) {
+  std::unique_ptr<Engine> MakeBank(bool encode = true, const EngineOptions& options = Quiet(),
+                                   int64_t documents = 3) {
     auto engine = Engine::OpenOrCreate(BankPath(), options);
     EXPECT_TRUE(engine.ok()) << engine.status();
     const auto report = (*engine)->Add({Docs()}, {.encode = encode});
     EXPECT_TRUE(report.ok()) << report.status();
-    EXPECT_EQ(report->added, 3);
+    EXPECT_EQ(report->added, documents);
     return std::move(engine).value();
   }
 
@@ -256,6 +257,37 @@ TEST_F(EngineTest, ThePastIsAskedWithTodaysModel) {
   ASSERT_TRUE(answer.ok()) << answer.status();
   EXPECT_GT(answer->counters.latents, 0) << "what is gone today kept its latents";
   EXPECT_EQ(engine->Search("tea", {.at = RevisionId{7}}).status().code(), StatusCode::kNotFound);
+}
+
+TEST_F(EngineTest, HopsFollowTitlesInWhatWasFound) {
+  Write("film.md", "# Big Eyes\n\nBig Eyes is a film about a painter, directed by Tim Burton.");
+  Write("man.md", "# Tim Burton (director)\n\nHe grew up in Burbank and loves Lena Gieseke.");
+  Write("artist.md", "# Lena Gieseke\n\nShe makes pictures in Stuttgart.");
+  Write("name.md", "# Burt\n\nBurt is no painter.");  // a word of the film's text begins with it
+  const auto engine = MakeBank(/*encode=*/false, With("none"), 7);
+  const auto search = [&](std::string_view query, int64_t hops) {
+    const auto found = engine->Search(query, {.heads = Heads::kLexical, .k = 3, .hops = hops});
+    EXPECT_TRUE(found.ok()) << found.status();
+    std::vector<std::string> titles;
+    for (const Retrieved& result : found->results) {
+      titles.push_back(result.title);
+      const auto named = result.heads.find("named");
+      if (named != result.heads.end())
+        titles.back().append("*").append(std::to_string(named->second.rank));
+    }
+    return titles;
+  };
+  EXPECT_THAT(search("Who made Big Eyes?", 1), testing::ElementsAre("Big Eyes"));
+  EXPECT_THAT(search("Who made Big Eyes?", 2),
+              testing::ElementsAre("Big Eyes", "Tim Burton (director)*1"));
+  EXPECT_THAT(
+      search("Who made Big Eyes?", 3),
+      testing::UnorderedElementsAre("Big Eyes", "Tim Burton (director)*1", "Lena Gieseke*2"));
+  // What the question names is found without.
+  EXPECT_THAT(search("Has Tim Burton made Big Eyes?", 2),
+              testing::UnorderedElementsAre("Big Eyes", "Tim Burton (director)", "Lena Gieseke*1"));
+  EXPECT_THAT(search("nothing of this", 2), testing::IsEmpty());
+  EXPECT_EQ(engine->Search("tea", {.hops = 0}).status().code(), StatusCode::kInvalidArgument);
 }
 
 TEST_F(EngineTest, TooLongAQuestionIsAClearError) {

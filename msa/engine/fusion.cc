@@ -33,7 +33,7 @@ std::vector<FusedPassage> FuseScores(const std::vector<RankedList>& lists, int64
   std::unordered_map<PassageId, double> scores;
   for (const RankedList& list : lists) {
     if (list.weight <= 0 || list.hits.empty()) continue;
-    const Standard standard = StandardOf(list.hits);
+    const Standard standard = list.standardised ? Standard{} : StandardOf(list.hits);
     for (const LexicalHit& hit : list.hits) {
       scores[hit.passage] += list.weight * (hit.score - standard.floor) / standard.deviation;
     }

@@ -13,6 +13,7 @@ namespace msa {
 struct RankedList {
   double weight = 1;
   std::vector<LexicalHit> hits;
+  bool standardised = false;  // the scores are standard deviations above what was left out already
 };
 
 struct FusedPassage {

@@ -6,7 +6,7 @@
 #include "msa/base/clock.h"
 #include "msa/base/utf8.h"
 #include "msa/engine/engine.h"
-#include "msa/engine/fusion.h"
+#include "msa/engine/hop.h"
 #include "msa/kernels/rotate.h"
 #include "msa/kernels/route.h"
 
@@ -157,6 +157,8 @@ Result<std::vector<LexicalHit>> Engine::RouteLatent(const Snapshot& snapshot,
 }
 
 Result<SearchResponse> Engine::Search(std::string_view query, const SearchOptions& options) {
+  if (options.hops < 1)
+    return InvalidArgument("hops are " + std::to_string(options.hops) + ", at least 1 is needed");
   if (options.k < 1)
     return InvalidArgument("k is " + std::to_string(options.k) + ", at least 1 is needed");
   MSA_ASSIGN_OR_RETURN(const auto snapshot, SnapshotAt(options.at));
@@ -200,7 +202,13 @@ Result<SearchResponse> Engine::Search(std::string_view query, const SearchOption
     MSA_ASSIGN_OR_RETURN(latent, RouteLatent(*snapshot, query, options, depth, &response.counters));
   }
 
-  const auto fused = FuseScores({{lexical_weight, lexical}, {latent_weight, latent}}, options.k);
+  auto start = Clock::now();
+  std::vector<LexicalHit> named;
+  MSA_ASSIGN_OR_RETURN(const auto fused,
+                       FuseInHops(*snapshot, query, options.where,
+                                  {{lexical_weight, lexical}, {latent_weight, latent}},
+                                  options.hops, options.k, &named));
+  response.counters.seconds["fuse"] = SecondsSince(start);
   std::unordered_map<PassageId, std::map<std::string, HeadRank>> heads;
   const auto note_ranks = [&](const std::string& head, const std::vector<LexicalHit>& hits) {
     for (size_t i = 0; i < hits.size(); ++i) {
@@ -209,8 +217,9 @@ Result<SearchResponse> Engine::Search(std::string_view query, const SearchOption
   };
   note_ranks("lexical", lexical);
   note_ranks("latent", latent);
+  note_ranks("named", named);
 
-  const auto start = Clock::now();
+  start = Clock::now();
   ResultReader reader(*snapshot, &response.counters);
   for (const FusedPassage& hit : fused) {
     MSA_ASSIGN_OR_RETURN(Retrieved result, reader.Read(hit.passage));

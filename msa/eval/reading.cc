@@ -222,7 +222,8 @@ Result<std::vector<std::vector<IndexedPassage>>> ChoosePassages(
     const MemoryModel& model, int64_t k, SearchIndex* index) {
   std::vector<std::vector<IndexedPassage>> chosen(questions.size());
   if (index != nullptr) {
-    MSA_ASSIGN_OR_RETURN(const Rankings found, index->Rank(*options.heads, questions, k));
+    MSA_ASSIGN_OR_RETURN(const Rankings found,
+                         index->Rank(*options.heads, questions, options.hops, k));
     for (size_t q = 0; q < questions.size(); ++q) {
       for (const LexicalHit& hit : found[q]) chosen[q].push_back(index->passage(hit.passage));
     }

@@ -27,6 +27,7 @@ struct ReadingOptions {
   // those of the documents that another system ranks first (a file, see ReadRankings), or else
   // those of the relevant documents.
   std::optional<Heads> heads;
+  int64_t hops = 1;  // of the heads' ranking, engine/hop.h
   std::string ranking;
   int64_t k = 0;  // passages at most; 0: as many as an answer selects
   // Text alone is read by the adapter's reader, not by the backbone: for a peer that was trained on

@@ -53,16 +53,19 @@ Result<RetrievalReport> EvaluateRetrieval(const EvalSet& set, const RetrievalOpt
     MSA_ASSIGN_OR_RETURN(latent, index->RankLatent(questions, options.depth));
   }
   for (const Heads head : options.heads) {
-    const Rankings both = head == Heads::kFused
-                              ? FuseRankings(lexical, latent, report.latent_weight, options.depth)
-                              : Rankings();
+    Rankings both;
+    if (head == Heads::kFused) {
+      MSA_ASSIGN_OR_RETURN(both, index->Fuse(questions, lexical, latent, report.latent_weight,
+                                             options.hops, options.depth));
+    }
     const Rankings& rankings = head == Heads::kLexical  ? lexical
                                : head == Heads::kLatent ? latent
                                                         : both;
     report.heads.emplace_back(head, Measure(*index, rankings, questions));
   }
   for (const double weight : options.sweep) {
-    const Rankings both = FuseRankings(lexical, latent, weight, options.depth);
+    MSA_ASSIGN_OR_RETURN(const Rankings both, index->Fuse(questions, lexical, latent, weight,
+                                                          options.hops, options.depth));
     report.sweep.emplace_back(weight, Measure(*index, both, questions).ndcg10);
   }
   return report;

@@ -15,6 +15,7 @@ struct RetrievalOptions {
   std::vector<Heads> heads = {Heads::kLexical, Heads::kLatent, Heads::kFused};
   double latent_weight = -1;  // of the fusion; below 0: the adapter's
   std::vector<double> sweep;  // more weights to try: nDCG@10 of each
+  int64_t hops = 1;           // of the fused ranking, engine/hop.h
   int64_t depth = 1000;       // passages that a head ranks for a question
   int64_t sample = 0;         // questions of each set; 0: all
   uint64_t seed = 0;

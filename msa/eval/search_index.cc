@@ -9,7 +9,7 @@
 #include <unordered_set>
 
 #include "msa/base/utf8.h"
-#include "msa/engine/fusion.h"
+#include "msa/engine/hop.h"
 #include "msa/kernels/pool.h"
 #include "msa/kernels/rotate.h"
 #include "msa/kernels/route.h"
@@ -25,19 +25,6 @@ constexpr int64_t kEncodeTokens = 65536;
 constexpr int64_t kRouteQuestions = 256;
 
 }  // namespace
-
-Rankings FuseRankings(const Rankings& lexical, const Rankings& latent, double latent_weight,
-                      int64_t depth) {
-  Rankings fused;
-  for (size_t q = 0; q < lexical.size(); ++q) {
-    auto& ranking = fused.emplace_back();
-    for (const FusedPassage& hit :
-         FuseScores({{1, lexical[q]}, {latent_weight, latent[q]}}, depth)) {
-      ranking.push_back({hit.passage, static_cast<float>(hit.score)});
-    }
-  }
-  return fused;
-}
 
 TemporaryBank::TemporaryBank() : folder_((fs::temp_directory_path() / "msa_eval_XXXXXX").string()) {
   if (::mkdtemp(folder_.data()) == nullptr) folder_.clear();
@@ -196,14 +183,36 @@ Result<Rankings> SearchIndex::RankLatent(std::span<const EvalQuestion> questions
   return rankings;
 }
 
+Result<Rankings> SearchIndex::Fuse(std::span<const EvalQuestion> questions, const Rankings& lexical,
+                                   const Rankings& latent, double latent_weight, int64_t hops,
+                                   int64_t depth) const {
+  Rankings fused;
+  for (size_t q = 0; q < questions.size(); ++q) {
+    std::vector<RankedList> heads;
+    if (!lexical.empty()) heads.push_back({1, lexical[q]});
+    if (!latent.empty()) heads.push_back({latent_weight, latent[q]});
+    MSA_ASSIGN_OR_RETURN(const auto passages, FuseInHops(*snapshot_, questions[q].text, {},
+                                                         std::move(heads), hops, depth));
+    auto& ranking = fused.emplace_back();
+    for (const FusedPassage& hit : passages) {
+      ranking.push_back({hit.passage, static_cast<float>(hit.score)});
+    }
+  }
+  return fused;
+}
+
 Result<Rankings> SearchIndex::Rank(Heads heads, std::span<const EvalQuestion> questions,
-                                   int64_t depth) {
-  if (heads == Heads::kLexical) return RankLexical(questions, depth);
-  if (heads == Heads::kLatent) return RankLatent(questions, depth);
+                                   int64_t hops, int64_t depth) {
   const int64_t fusion_depth = std::max(depth, kFusionDepth);
-  MSA_ASSIGN_OR_RETURN(const Rankings lexical, RankLexical(questions, fusion_depth));
-  MSA_ASSIGN_OR_RETURN(const Rankings latent, RankLatent(questions, fusion_depth));
-  return FuseRankings(lexical, latent, model_->latent_weight(), depth);
+  Rankings lexical, latent;
+  if (heads != Heads::kLatent) {
+    MSA_ASSIGN_OR_RETURN(lexical, RankLexical(questions, fusion_depth));
+  }
+  if (heads != Heads::kLexical) {
+    MSA_ASSIGN_OR_RETURN(latent, RankLatent(questions, fusion_depth));
+  }
+  const double latent_weight = heads == Heads::kFused ? model_->latent_weight() : 1;
+  return Fuse(questions, lexical, latent, latent_weight, hops, depth);
 }
 
 const IndexedPassage& SearchIndex::passage(PassageId id) const {

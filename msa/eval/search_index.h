@@ -33,9 +33,6 @@ class TemporaryBank {
 
 // Passages of each question with their scores, best first.
 using Rankings = std::vector<std::vector<LexicalHit>>;
-// Both lists of each question as one, see FuseScores; the lexical head's weight is 1.
-Rankings FuseRankings(const Rankings& lexical, const Rankings& latent, double latent_weight,
-                      int64_t depth);
 
 struct IndexedPassage {
   std::string document;  // its id
@@ -56,8 +53,14 @@ class SearchIndex {
   // The best `depth` passages of each question, best first.
   Result<Rankings> RankLexical(std::span<const EvalQuestion> questions, int64_t depth);
   Result<Rankings> RankLatent(std::span<const EvalQuestion> questions, int64_t depth);
+  // Both lists of each question as one, see FuseInHops; the lexical head's weight is 1. A head that
+  // did not rank gives no lists at all.
+  Result<Rankings> Fuse(std::span<const EvalQuestion> questions, const Rankings& lexical,
+                        const Rankings& latent, double latent_weight, int64_t hops,
+                        int64_t depth) const;
   // By any heads, fused with the adapter's weight.
-  Result<Rankings> Rank(Heads heads, std::span<const EvalQuestion> questions, int64_t depth);
+  Result<Rankings> Rank(Heads heads, std::span<const EvalQuestion> questions, int64_t hops,
+                        int64_t depth);
   const IndexedPassage& passage(PassageId id) const;
   // Ids of the documents in the order of their best passages.
   std::vector<std::string> Documents(std::span<const LexicalHit> ranking) const;
