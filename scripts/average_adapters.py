@@ -51,7 +51,7 @@ def widen(name, first, second):
 
 def is_of_reading(name):
     """Whether nothing that routes depends on the tensor: what `"tower_factor": 0` trains."""
-    return name.startswith("reader.") or ".residual." in name
+    return name.startswith(("reader.", "text_reader.")) or ".residual." in name
 
 
 def average(first, second, share, tower_share):

@@ -70,8 +70,12 @@ TASKS = ["reconstruct", "stranger", "proceed", "answer"]
     ("llama", "reconstruct", "cpu", {"tower_factor": 0}),
     ("qwen3", "answer", "cpu", {"tower_factor": 0}),
     ("llama", "answer", "cpu", {"attach": 0, "text_share": 1}),
+    ("qwen3", "answer", "cpu", {"text_reader_rank": 1}),
+    ("llama", "answer", "cpu", {"text_reader_rank": 2, "text_share": 1, "absent_share": 0, "tower_factor": 0}),
 ])
 def test_losses_and_gradients_equal_the_reference(files, tmp_path, build_dir, msa, family, task, devices, changed):
+    changed = dict(changed)
+    ranks = {"tower_rank": 3, "reader_rank": 2, "text_reader_rank": changed.pop("text_reader_rank", 0)}
     tiny = model_files.Tiny(tmp_path / "model", family, seed=3, initializer_range=0.1)  # well conditioned in f32
     pack = write_pack(files, tiny, tmp_path / "tiny.pack", msa)
     teacher = write_teacher(pack, tmp_path / "teacher.safetensors")
@@ -80,8 +84,8 @@ def test_losses_and_gradients_equal_the_reference(files, tmp_path, build_dir, ms
     config = {"device": devices, "model": str(tiny.folder), "pack": str(pack), "output": str(tmp_path / "out"),
               "teacher": str(tmp_path / "teacher.safetensors"), "teacher_weights": TEACHER_WEIGHTS,
               "chat_template": {"llama": "llama3", "qwen3": "qwen3"}[family], "memory_layers": [1, 2, 3],
-              "routing_layers": [2, 3], "chunk_tokens": 4, "chunk_shares": {"4": 1, "7": 1}, "tower_rank": 3,
-              "reader_rank": 2, "addressing": addressing, "micro_tokens": 60, "phases": [phase]}
+              "routing_layers": [2, 3], "chunk_tokens": 4, "chunk_shares": {"4": 1, "7": 1},
+              "addressing": addressing, "micro_tokens": 60, "phases": [phase], **ranks}
     (tmp_path / "config.json").write_text(json.dumps(config))
     for step in range(2):
         out = tmp_path / f"step{step}.safetensors"

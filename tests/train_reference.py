@@ -213,7 +213,9 @@ class TrainReference:
                 best = s[chosen].max()
                 spread = torch.cat([(s[p] - best).expand(len(passages[p][0])) for p in chosen])
                 bias = torch.relu(self.values["alpha"])[:, None] * spread[None]
-            for _ in self.run(self.updated("reader"), tokens, self.query_offset, latents, bias):
+            own = batch["beside_text"][i] and "text_reader.query.a" in self.values
+            reader = self.updated("text_reader" if own else "reader")
+            for _ in self.run(reader, tokens, self.query_offset, latents, bias):
                 pass
             hidden.append(self.hidden)
         log_p = self.log_softmax(hidden, batch["positions"])

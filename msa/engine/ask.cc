@@ -235,6 +235,8 @@ Result<AskResponse> Engine::Ask(std::string_view question, const AskOptions& opt
     fitting = fitting.first(fitting.size() - 1);
   }
 
+  if (memory) memory->beside_text = !fitting.empty();
+
   auto start = Clock::now();
   MSA_ASSIGN_OR_RETURN(const auto session, model->StartSession(std::move(memory)));
   MSA_ASSIGN_OR_RETURN(std::span<const float> logits, session->Feed(prompt));

@@ -67,8 +67,10 @@ class Reading {
         texts.back().insert(texts.back().end(), items[i].answer.begin(), items[i].answer.end());
       }
     }
+    std::vector<AttachedMemory> own_beside_text = own;
+    for (AttachedMemory& memory : own_beside_text) memory.beside_text = true;
     std::vector<ScoreRow> rows;
-    const AttachedMemory nothing = {.always_reader = true};
+    const AttachedMemory nothing = {.always_reader = true, .beside_text = true};
     for (size_t i = begin; i < end; ++i) {
       const size_t n = i - begin;
       const auto bare = std::ssize(items[i].bare_prompt);
@@ -78,7 +80,7 @@ class Reading {
       rows.push_back({texts[2 * n], &other[n], bare});
       rows.push_back({texts[2 * n], &own[n], bare});
       rows.push_back({texts[2 * n + 1], options_.reader_of_text ? &nothing : nullptr, text});
-      rows.push_back({texts[2 * n + 1], &own[n], text});
+      rows.push_back({texts[2 * n + 1], &own_beside_text[n], text});
     }
     MSA_ASSIGN_OR_RETURN(const auto nats, model_.Score(rows));
     for (size_t r = 0; r < nats.size(); ++r) {
@@ -93,7 +95,8 @@ class Reading {
         const auto kind = static_cast<Given>(given);
         std::optional<AttachedMemory> memory;
         if (kind == Given::kStranger) memory = other[i - begin];
-        if (kind == Given::kLatents || kind == Given::kBoth) memory = own[i - begin];
+        if (kind == Given::kLatents) memory = own[i - begin];
+        if (kind == Given::kBoth) memory = own_beside_text[i - begin];
         if (kind == Given::kText && options_.reader_of_text) memory = nothing;
         const bool text = kind == Given::kText || kind == Given::kBoth;
         MSA_ASSIGN_OR_RETURN(const std::string answer,

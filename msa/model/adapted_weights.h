@@ -1,5 +1,5 @@
-// A backbone's weights with the low-rank updates of an adapter's tower or reader merged in, and
-// which of a model's three backbones (plain, tower, reader) needs which.
+// A backbone's weights with the low-rank updates of an adapter's tower or of one of its readers
+// merged in.
 #pragma once
 
 #include <vector>

@@ -295,8 +295,9 @@ Result<Adapter> Adapter::Load(const std::string& path, const BackboneConfig& bac
 
   adapter.layers.resize(layers);
   for (size_t i = 0; i < layers; ++i) adapter.layers[i].alpha = alpha[i];
-  adapter.tower.resize(static_cast<size_t>(backbone.num_layers));
-  adapter.reader.resize(static_cast<size_t>(backbone.num_layers));
+  for (auto* part : {&adapter.tower, &adapter.reader, &adapter.text_reader}) {
+    part->resize(static_cast<size_t>(backbone.num_layers));
+  }
   Status status;
   ForEachAdapterTensor(
       backbone, *memory, adapter,
@@ -308,6 +309,7 @@ Result<Adapter> Adapter::Load(const std::string& path, const BackboneConfig& bac
   MSA_RETURN_IF_ERROR(CheckResiduals(reader, *memory, adapter.layers));
   MSA_RETURN_IF_ERROR(ResolveRanks(reader, backbone, "tower", &adapter.tower));
   MSA_RETURN_IF_ERROR(ResolveRanks(reader, backbone, "reader", &adapter.reader));
+  MSA_RETURN_IF_ERROR(ResolveRanks(reader, backbone, "text_reader", &adapter.text_reader));
   MSA_ASSIGN_OR_RETURN(const MappedFile content, MappedFile::Open(path));
   adapter.digest = Blake2b(content.bytes());
   return adapter;

@@ -56,6 +56,7 @@ struct Adapter {
   std::vector<AdapterLayer> layers;          // one a memory layer, in their order
   std::vector<LowRankLayer> tower;           // one a layer of the backbone; empty: no updates
   std::vector<LowRankLayer> reader;          // likewise
+  std::vector<LowRankLayer> text_reader;     // likewise; empty: the reader reads texts, too
   std::vector<double> routing_weights;       // w_l, one a routing layer; their sum is 1
   double latent_weight = 0;                  // of rank fusion
   double key_whitening = 0;                  // exponent of KeyWhitening, 0 to 1

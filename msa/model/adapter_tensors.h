@@ -12,7 +12,7 @@ namespace msa {
 
 // Calls f(name, rows, columns, values) for each tensor; `values` is the adapter's own vector, empty
 // where it has none. Rows of low-rank updates are their rank: 0 where that is not known yet.
-// REQUIRES: `layers` has its size; `tower` and `reader` have theirs or are empty.
+// REQUIRES: `layers` has its size; `tower`, `reader` and `text_reader` have theirs or are empty.
 template <class AdapterRef, class F>
 void ForEachAdapterTensor(const BackboneConfig& backbone, const MemoryConfig& memory,
                           AdapterRef& adapter, F f) {
@@ -46,6 +46,7 @@ void ForEachAdapterTensor(const BackboneConfig& backbone, const MemoryConfig& me
   };
   updates("tower", adapter.tower);
   updates("reader", adapter.reader);
+  updates("text_reader", adapter.text_reader);
 }
 
 }  // namespace msa

@@ -93,6 +93,7 @@ TEST(Adapter, LoadsWhatTheFileHoldsAndFillsInTheLayers) {
   EXPECT_EQ(adapter->tower[2][6].b, file.tensors.at("tower.2.down.b").values);
   EXPECT_EQ(adapter->tower[2][5].rank, 0);
   EXPECT_TRUE(adapter->reader.empty());
+  EXPECT_TRUE(adapter->text_reader.empty());
   EXPECT_FALSE(adapter->question.has_value());
   EXPECT_EQ(adapter->latent_weight, 0.7);
   EXPECT_EQ(adapter->key_whitening, 0.3);
@@ -129,9 +130,9 @@ TEST(Adapter, ServesAnyChunkUpToItsLongest) {
 TEST(Adapter, NoTensorIsIgnored) {
   for (const char* name :
        {"tower.layers.0.query.a", "tower.4.query.a", "reader.0.queries.a", "reader.0.query.c",
-        "layers.1.residual.position", "layers.2.pool.score" /* no memory layer */,
-        "layers.1.router.key" /* no routing layer */, "layers.1.pool.scores",
-        "layers.1.pool.score.scale" /* of an f32 tensor */}) {
+        "text_reader.4.query.a", "layers.1.residual.position",
+        "layers.2.pool.score" /* no memory layer */, "layers.1.router.key" /* no routing layer */,
+        "layers.1.pool.scores", "layers.1.pool.score.scale" /* of an f32 tensor */}) {
     AdapterFile file;
     file.tensors[name] = {{2, 64}, std::vector<float>(128)};
     const Status status = file.LoadError();

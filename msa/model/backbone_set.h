@@ -1,6 +1,7 @@
 // The backbones of one model: the plain one, the tower (with it documents are encoded and questions
-// routed) and the reader (where latents are attached). Each is loaded when first used, and shares
-// with the others what no low-rank update changes; without updates all three are the plain one.
+// routed), the reader (where latents are attached) and the reader of texts (where the prompt holds
+// texts beside them). Each is loaded when first used, and shares with the others what no low-rank
+// update changes; without updates all are the plain one.
 #pragma once
 
 #include <array>
@@ -32,13 +33,18 @@ class BackboneSet {
       : load_(std::move(load)),
         entries_{Entry{AdaptedWeights(source, no_updates_), plan.backbone.num_layers},
                  Entry{AdaptedWeights(source, plan.adapter.tower), plan.last_memory_layer() + 1},
-                 Entry{AdaptedWeights(source, plan.adapter.reader), plan.backbone.num_layers}},
-        has_tower_(!plan.adapter.tower.empty()),
-        has_reader_(!plan.adapter.reader.empty()) {}
+                 Entry{AdaptedWeights(source, plan.adapter.reader), plan.backbone.num_layers},
+                 Entry{AdaptedWeights(source, plan.adapter.text_reader), plan.backbone.num_layers}},
+        tower_(plan.adapter.tower.empty() ? 0 : 1),
+        reader_(plan.adapter.reader.empty() ? 0 : 2),
+        text_reader_(plan.adapter.text_reader.empty() ? reader_ : 3) {}
 
-  Result<const Backbone*> Plain() { return Get(0); }
-  Result<const Backbone*> Tower() { return Get(has_tower_ ? 1 : 0); }
-  Result<const Backbone*> Reader() { return Get(has_reader_ ? 2 : 0); }
+  Result<const Backbone*> Tower() { return Get(tower_); }
+  // What reads with `memory` attached (null: nothing is).
+  Result<const Backbone*> ReaderOf(const AttachedMemory* memory) {
+    if (memory == nullptr || !memory->needs_reader()) return Get(0);
+    return Get(memory->beside_text ? text_reader_ : reader_);
+  }
 
   // Of what is loaded, shared parts once.
   int64_t resident_bytes() const {
@@ -92,9 +98,9 @@ class BackboneSet {
   const Loader load_;
   const std::vector<LowRankLayer> no_updates_;
   mutable std::mutex mutex_;
-  std::array<Entry, 3> entries_;  // plain, tower, reader; guarded by mutex_
-  const bool has_tower_;
-  const bool has_reader_;
+  std::array<Entry, 4> entries_;  // plain, tower, reader, reader of texts; guarded by mutex_
+  // Which of them serves as each: the next best where the adapter has no updates.
+  const size_t tower_, reader_, text_reader_;
 };
 
 }  // namespace msa

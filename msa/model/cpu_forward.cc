@@ -95,9 +95,8 @@ class CpuForward : public Transformer {
   }
 
   Result<std::unique_ptr<Session>> StartSession(std::optional<AttachedMemory> memory) override {
-    const bool reads = memory && memory->needs_reader();
     MSA_ASSIGN_OR_RETURN(const CpuBackbone* backbone,
-                         reads ? backbones_.Reader() : backbones_.Plain());
+                         backbones_.ReaderOf(memory ? &*memory : nullptr));
     return StartCpuSession(*backbone, plan_, pool_, memory);
   }
 

@@ -198,8 +198,29 @@ TEST_P(Forward, CudaEqualsTheCpu) {
   }
 }
 
-// Rows of different lengths, with more latents, fewer and none, scored from different tokens on:
-// the batch gives what one session a row gives: of the reader with latents, else of the backbone.
+TEST_P(Forward, AReaderOfItsOwnReadsBesideTexts) {
+  Train();
+  const std::vector<TokenId> tokens = RandomPassages({37})[0];
+  for (const bool integer : {false, true}) {
+    const auto read = [&](bool beside_text) {
+      const auto forward = integer ? Cpu(2) : Torch();
+      AttachedMemory memory{.num_latents = 1, .routing_score = {0}, .beside_text = beside_text};
+      memory.latents = testing_model::RandomFloats(static_cast<size_t>(plan_.latent_size()), 1, 7);
+      return *(*forward->StartSession(memory))->FeedAll(tokens);
+    };
+    const Adapter trained = plan_.adapter;
+    const auto beside = read(true);
+    EXPECT_NE(beside, read(false));
+    plan_.adapter.reader = plan_.adapter.text_reader;
+    EXPECT_EQ(beside, read(false));
+    plan_.adapter.text_reader.clear();
+    EXPECT_EQ(beside, read(true)) << "without it the reader reads beside texts, too";
+    plan_.adapter = trained;
+  }
+}
+
+// Rows of different lengths, with more latents, fewer and none, beside texts and alone, scored from
+// different tokens on: the batch gives what one session a row gives.
 TEST_P(Forward, ScoresEqualWhatSessionsGive) {
   Train();
   for (const bool integer : {false, true}) {
@@ -213,6 +234,7 @@ TEST_P(Forward, ScoresEqualWhatSessionsGive) {
         memories.back().routing_score.push_back(0.1f * static_cast<float>(i % 3));
       }
     }
+    memories[0].beside_text = true;
     const std::vector<ScoreRow> rows = {{passages[0], &memories[2], 1},
                                         {passages[1]},
                                         {passages[2], &memories[0], 60},

@@ -59,6 +59,8 @@ struct AttachedMemory {
       routing_score;  // [num_latents], s of each latent's passage; used where alpha > 0
   // The adapter's reader runs where there are latents, or where this asks for it all the same.
   bool always_reader = false;
+  // The prompt holds texts as well: the adapter's reader of texts runs, if it has one.
+  bool beside_text = false;
 
   bool needs_reader() const { return num_latents > 0 || always_reader; }
 };

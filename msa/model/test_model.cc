@@ -116,6 +116,7 @@ Adapter RandomAdapter(const BackboneConfig& backbone, const MemoryConfig& memory
   };
   ranks(2, &adapter.tower);
   ranks(3, &adapter.reader);
+  ranks(1, &adapter.text_reader);
   ForEachAdapterTensor(
       backbone, memory, adapter,
       [&](const std::string&, int64_t rows, int64_t columns, std::vector<float>& values) {

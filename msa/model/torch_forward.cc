@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <map>
 
 #include "msa/model/backbone_set.h"
 #include "msa/model/torch_backbone.h"
@@ -125,28 +126,23 @@ class TorchForward : public Transformer {
 
   Result<std::unique_ptr<Session>> StartSession(std::optional<AttachedMemory> memory) override {
     return WithTorch([&]() -> Result<std::unique_ptr<Session>> {
-      const bool reads = memory && memory->needs_reader();
       MSA_ASSIGN_OR_RETURN(const TorchBackbone* backbone,
-                           reads ? backbones_.Reader() : backbones_.Plain());
+                           backbones_.ReaderOf(memory ? &*memory : nullptr));
       return StartTorchSession(*backbone, plan_, std::move(memory));
     });
   }
 
   Result<std::vector<std::vector<float>>> Score(std::span<const ScoreRow> rows) override {
-    std::vector<int64_t> plain, reading;
-    for (int64_t i = 0; i < std::ssize(rows); ++i) {
-      const AttachedMemory* memory = rows[static_cast<size_t>(i)].memory;
-      (memory != nullptr && memory->needs_reader() ? reading : plain).push_back(i);
-    }
     return WithTorch([&]() -> Result<std::vector<std::vector<float>>> {
-      std::vector<std::vector<float>> nats(rows.size());
-      if (!plain.empty()) {
-        MSA_ASSIGN_OR_RETURN(const TorchBackbone* backbone, backbones_.Plain());
-        ScoreWithTorch(*backbone, plan_, rows, plain, nats);
+      std::map<const TorchBackbone*, std::vector<int64_t>> rows_of;
+      for (int64_t i = 0; i < std::ssize(rows); ++i) {
+        MSA_ASSIGN_OR_RETURN(const TorchBackbone* backbone,
+                             backbones_.ReaderOf(rows[static_cast<size_t>(i)].memory));
+        rows_of[backbone].push_back(i);
       }
-      if (!reading.empty()) {
-        MSA_ASSIGN_OR_RETURN(const TorchBackbone* backbone, backbones_.Reader());
-        ScoreWithTorch(*backbone, plan_, rows, reading, nats);
+      std::vector<std::vector<float>> nats(rows.size());
+      for (const auto& [backbone, chosen] : rows_of) {
+        ScoreWithTorch(*backbone, plan_, rows, chosen, nats);
       }
       return nats;
     });

@@ -129,6 +129,7 @@ class BatchMaker::Builder {
     if (std::ssize(answer) < kAnswerTokens && !stops.empty()) answer.push_back(stops.front());
     const std::string question = maker_.tokenizer_.Decode(pack.Question(id).ToVector());
     AddPrompted(question, told, answer, &batch.read);
+    batch.read.beside_text.back() = !told.empty();
     if (phase.text_teacher > 0 || phase.beside_text_teacher > 0) {
       std::vector<int64_t> right;
       if (!absent) right = RightPassages(id, std::max<int64_t>(phase.attach, 1));

@@ -61,6 +61,7 @@ void VisitConfig(Config& c, F&& f) {
   f("chunk_tokens", c.chunk_tokens);
   f("tower_rank", c.tower_rank);
   f("reader_rank", c.reader_rank);
+  f("text_reader_rank", c.text_reader_rank);
   f("update_scale", c.update_scale);
   f("addressing", c.addressing);
   f("routing_scale", c.routing_scale);
@@ -175,6 +176,7 @@ Result<TrainConfig> TrainConfig::FromJson(std::string_view text) {
   if (config.output.empty())
     return Wrong("\"output\" is missing: a folder for what training makes");
   if (config.tower_rank < 1 || config.reader_rank < 1) return Wrong("ranks must be at least 1");
+  if (config.text_reader_rank < 0) return Wrong("\"text_reader_rank\" must be at least 0");
   for (const auto& [source, weight] : config.teacher_weights) {
     if (!(weight >= 0)) return Wrong("\"teacher_weights\" must be at least 0");
   }

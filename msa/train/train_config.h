@@ -78,6 +78,7 @@ struct TrainConfig {
   std::map<int64_t, double> chunk_shares = {{32, 1}};  // share of steps by P
   int64_t tower_rank = 32;
   int64_t reader_rank = 32;
+  int64_t text_reader_rank = 0;  // of a reader of its own for prompts with texts; 0: none
   double update_scale = 2;
   bool addressing = false;
   double routing_scale = 20;   // of scores in contrastive losses, at first; learned

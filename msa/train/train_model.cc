@@ -84,6 +84,7 @@ struct TrainModel::Chunks {
 void ReaderRows::AddRow(std::span<const TokenId> row, int64_t first_target) {
   const int64_t begin = rows.num_tokens();
   rows.Add(row);
+  beside_text.push_back(false);
   for (int64_t i = std::max<int64_t>(first_target, 1); i < std::ssize(row); ++i) {
     positions.push_back(begin + i - 1);
     targets.push_back(row[static_cast<size_t>(i)]);
@@ -166,6 +167,9 @@ void TrainModel::MakeParameters() {
   at::manual_seed(options_.seed);
   tower_ = MakeSet("tower", ParameterGroup::kTower, options_.tower_rank);
   reader_ = MakeSet("reader", ParameterGroup::kReader, options_.reader_rank);
+  if (has_text_reader()) {
+    text_reader_ = MakeSet("text_reader", ParameterGroup::kReader, options_.text_reader_rank);
+  }
   const auto layers = std::ssize(options_.memory.memory_layers);
   const int64_t positions = options_.max_chunk_tokens;
   const int64_t hidden = config_.hidden_size;
@@ -541,6 +545,7 @@ Adapter TrainModel::Export() const {
     adapter.tower[static_cast<size_t>(memory.memory_layers.back())][unused] = {};
   }
   adapter.reader = updates(reader_, config_.num_layers - 1);
+  if (has_text_reader()) adapter.text_reader = updates(text_reader_, config_.num_layers - 1);
   return adapter;
 }
 
@@ -575,16 +580,16 @@ Status TrainModel::Import(const Adapter& adapter) {
   const std::vector<float> weights(adapter.routing_weights.begin(), adapter.routing_weights.end());
   routing_weights_.copy_(OnDevice(weights, device_).log());
   // A rank beyond the adapter's starts as in a new model: it adds nothing, and learns.
-  const auto updates = [&](const std::vector<LowRankLayer>& layers, const LowRankSet& set) {
+  const auto updates = [&](const std::vector<LowRankLayer>& layers, const LowRankSet& set,
+                           const std::string& rank_key) {
     for (size_t l = 0; l < layers.size(); ++l) {
       for (size_t i = 0; i < set.a.size(); ++i) {
         const LowRank& update = layers[l][i];
         if (update.rank == 0) continue;
-        if (update.rank > set.a[i].size(1)) {
+        if (!set.a[i].defined() || update.rank > set.a[i].size(1)) {
           return FailedPrecondition("the adapter has updates of rank " +
-                                    std::to_string(update.rank) +
-                                    "; raise \"tower_rank\" or "
-                                    "\"reader_rank\" to it");
+                                    std::to_string(update.rank) + "; raise \"" + rank_key +
+                                    "\" to it");
         }
         const auto layer = static_cast<int64_t>(l);
         copy(update.a, set.a[i][layer].narrow(0, 0, update.rank));
@@ -595,8 +600,9 @@ Status TrainModel::Import(const Adapter& adapter) {
     }
     return OkStatus();
   };
-  MSA_RETURN_IF_ERROR(updates(adapter.tower, tower_));
-  return updates(adapter.reader, reader_);
+  MSA_RETURN_IF_ERROR(updates(adapter.tower, tower_, "tower_rank"));
+  MSA_RETURN_IF_ERROR(updates(adapter.reader, reader_, "reader_rank"));
+  return updates(adapter.text_reader, text_reader_, "text_reader_rank");
 }
 
 }  // namespace msa

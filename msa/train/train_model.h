@@ -27,8 +27,9 @@ struct TrainModelOptions {
   int64_t max_chunk_tokens = 128;  // the largest P
   int64_t tower_rank = 32;
   int64_t reader_rank = 32;
-  double update_scale = 2;  // W' = W + scale b^T a
-  bool addressing = false;  // learn alpha: latents weigh by their passage's routing score
+  int64_t text_reader_rank = 0;  // 0: the reader reads texts, too
+  double update_scale = 2;       // W' = W + scale b^T a
+  bool addressing = false;       // learn alpha: latents weigh by their passage's routing score
   double routing_scale = 20;
   uint64_t seed = 0;
 };
@@ -54,6 +55,7 @@ struct EncodedRows {
 struct ReaderRows {
   TokenRows rows;
   std::vector<std::vector<int64_t>> attached;  // passages of each row; empty for all: no memory
+  std::vector<bool> beside_text;               // of each row: its prompt holds texts
   // Tokens to predict: `targets[i]` from the hidden state at `positions[i]`, an index into all
   // tokens of `rows`.
   std::vector<int64_t> positions;
@@ -82,9 +84,11 @@ class TrainModel {
   // [routing layers]: how much each counts in a score; their sum is 1.
   at::Tensor RoutingWeights() const { return at::softmax(routing_weights_, 0); }
 
-  // The backbone with the tower's or the reader's updates; gradients flow to them.
+  // The backbone with the tower's or a reader's updates; gradients flow to them.
   UpdatedLayers TowerLayers() const { return Update(tower_); }
   UpdatedLayers ReaderLayers() const { return Update(reader_); }
+  bool has_text_reader() const { return options_.text_reader_rank > 0; }
+  UpdatedLayers TextReaderLayers() const { return Update(text_reader_); }
   UpdatedLayers PlainLayers() const;
 
   // Encodes `passages` in chunks of `chunk_tokens` (at most the largest P) and folds `questions`,
@@ -167,6 +171,7 @@ class TrainModel {
 
   Parameters parameters_;
   LowRankSet tower_, reader_;
+  LowRankSet text_reader_;        // undefined without
   at::Tensor pool_score_;         // [M, G, hidden]
   at::Tensor pool_position_;      // [M, max P, G]
   at::Tensor residual_;           // [M, 2 G D, hidden]: U_k above U_v

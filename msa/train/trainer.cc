@@ -65,43 +65,47 @@ class Pending {
   std::vector<at::Tensor> origins_, leaves_, roots_;
 };
 
-// A stretch of rows of a batch, with the targets in it.
+// Some rows of a batch that read alike, with their targets.
 struct Portion {
+  bool beside_text = false;
   ReaderRows rows;
-  int64_t first_row = 0;
-  int64_t first_target = 0;
+  std::vector<int64_t> row_ids, target_ids;  // in the batch
 };
 
-// `all` in portions of at most `most_tokens` tokens, or one row; targets stand in the order of the
-// rows.
+// `all` in portions of at most `most_tokens` tokens, or one row: rows without texts first, then
+// those with, each in their order.
 std::vector<Portion> Portions(const ReaderRows& all, int64_t most_tokens) {
   std::vector<Portion> out;
-  int64_t token_begin = 0;
-  size_t target = 0;
-  for (int64_t row = 0; row < all.rows.num_rows();) {
-    Portion portion;
-    portion.first_row = row;
-    portion.first_target = static_cast<int64_t>(target);
-    ReaderRows& part = portion.rows;
-    int64_t tokens = 0;
-    for (; row < all.rows.num_rows(); ++row) {
-      const int64_t length = all.rows.lengths[static_cast<size_t>(row)];
-      if (tokens > 0 && tokens + length > most_tokens) break;
-      part.rows.lengths.push_back(length);
-      if (!all.attached.empty()) part.attached.push_back(all.attached[static_cast<size_t>(row)]);
-      tokens += length;
+  for (const bool beside_text : {false, true}) {
+    Portion* portion = nullptr;
+    int64_t token_begin = 0;
+    size_t target = 0;
+    for (int64_t id = 0; id < all.rows.num_rows(); ++id) {
+      const auto row = static_cast<size_t>(id);
+      const int64_t length = all.rows.lengths[row];
+      const bool wanted = all.beside_text[row] == beside_text;
+      if (wanted &&
+          (portion == nullptr || portion->rows.rows.num_tokens() + length > most_tokens)) {
+        portion = &out.emplace_back();
+        portion->beside_text = beside_text;
+      }
+      const int64_t moved = wanted ? portion->rows.rows.num_tokens() - token_begin : 0;
+      if (wanted) {
+        const auto tokens = std::span(all.rows.tokens).subspan(static_cast<size_t>(token_begin));
+        portion->rows.rows.Add(tokens.first(static_cast<size_t>(length)));
+        if (!all.attached.empty()) portion->rows.attached.push_back(all.attached[row]);
+        portion->row_ids.push_back(id);
+      }
+      token_begin += length;
+      for (; target < all.positions.size() && all.positions[target] < token_begin; ++target) {
+        if (!wanted) continue;
+        portion->rows.positions.push_back(all.positions[target] + moved);
+        portion->rows.targets.push_back(all.targets[target]);
+        portion->rows.weights.push_back(all.weights[target]);
+        if (!all.taught.empty()) portion->rows.taught.push_back(all.taught[target]);
+        portion->target_ids.push_back(static_cast<int64_t>(target));
+      }
     }
-    const auto first = all.rows.tokens.begin() + token_begin;
-    part.rows.tokens.assign(first, first + tokens);
-    for (; target < all.positions.size() && all.positions[target] < token_begin + tokens;
-         ++target) {
-      part.positions.push_back(all.positions[target] - token_begin);
-      part.targets.push_back(all.targets[target]);
-      part.weights.push_back(all.weights[target]);
-      if (!all.taught.empty()) part.taught.push_back(all.taught[target]);
-    }
-    token_begin += tokens;
-    out.push_back(std::move(portion));
   }
   return out;
 }
@@ -163,6 +167,7 @@ Result<std::unique_ptr<Trainer>> Trainer::Create(const TrainConfig& config) {
   options.max_chunk_tokens = std::max(config.chunk_tokens, config.chunk_shares.rbegin()->first);
   options.tower_rank = config.tower_rank;
   options.reader_rank = config.reader_rank;
+  options.text_reader_rank = config.text_reader_rank;
   options.update_scale = config.update_scale;
   options.addressing = config.addressing;
   options.seed = config.seed;
@@ -369,6 +374,8 @@ void Trainer::Learn(std::vector<Part>& parts, int64_t rank, const RoutingTargets
     for (const at::Tensor& k : encoded.k) latents.k.push_back(pending.Cut(k));
     for (const at::Tensor& v : encoded.v) latents.v.push_back(pending.Cut(v));
     const UpdatedLayers reader = pending.Cut(model.ReaderLayers());
+    const UpdatedLayers text_reader =
+        model.has_text_reader() ? pending.Cut(model.TextReaderLayers()) : reader;
     const bool addressed = answer && config_.addressing;
     at::Tensor row_scores;
     if (addressed) {
@@ -383,13 +390,12 @@ void Trainer::Learn(std::vector<Part>& parts, int64_t rank, const RoutingTargets
     at::Tensor sum = at::zeros({}, at::device(model.device()).dtype(at::kFloat));
     const at::Tensor teacher = Teach(model, batch.told);
     for (const Portion& portion : Portions(batch.read, config_.micro_tokens)) {
-      const ReaderRows& part = portion.rows;
-      const auto of_part = [](const at::Tensor& x, int64_t begin, int64_t count) {
-        return x.defined() ? x.narrow(0, begin, count) : x;
+      const auto of_part = [&](const at::Tensor& x, const std::vector<int64_t>& ids) {
+        return x.defined() ? x.index_select(0, OnDevice(ids, model.device())) : x;
       };
-      const TokenLoss loss = model.Read(
-          reader, part, &latents, of_part(row_scores, portion.first_row, part.rows.num_rows()),
-          of_part(teacher, portion.first_target, std::ssize(part.targets)));
+      const TokenLoss loss =
+          model.Read(portion.beside_text ? text_reader : reader, portion.rows, &latents,
+                     of_part(row_scores, portion.row_ids), of_part(teacher, portion.target_ids));
       torch::autograd::backward({loss.sum * (weight / total)}, {});
       sum += loss.sum.detach();
     }

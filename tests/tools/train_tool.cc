@@ -43,6 +43,7 @@ Json Describe(const TrainBatch& batch, const RoutingTargets& targets) {
           {"routable", batch.routable},
           {"rows", Describe(batch.read.rows)},
           {"attached", batch.read.attached},
+          {"beside_text", batch.read.beside_text},
           {"positions", batch.read.positions},
           {"targets", batch.read.targets},
           {"weights", batch.read.weights},
@@ -71,6 +72,7 @@ TrainBatch Join(std::vector<TrainBatch> batches) {
     for (const auto& attached : batch.read.attached) {
       append(out.read.attached.emplace_back(), attached, std::ssize(out.passage_ids));
     }
+    append(out.read.beside_text, batch.read.beside_text, false);
     append(out.read.positions, batch.read.positions, out.read.rows.num_tokens());
     append(out.read.targets, batch.read.targets, int64_t{0});
     append(out.read.weights, batch.read.weights, 0.0f);
