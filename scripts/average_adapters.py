@@ -3,8 +3,9 @@
 
 What training goes on to learn about its own text costs on text that it has not seen; half way between two ends of one
 path keeps most of the gain without the cost (docs/training.md, The adapter that ships). Every value is averaged, also
-`routing_weights` and `alpha`. The second adapter's ranks may be larger: of those that only it has, `b` is averaged with
-the zeros it began from and `a` is taken as it is. Values that are i8 in the second are i8 in the result, by row.
+`routing_weights` and `alpha`. The second adapter's ranks may be larger, or it may have updates where the first has none:
+of ranks that only it has, `b` is averaged with the zeros it began from and `a` is taken as it is. What both have alike
+stays as it is, to the bit. Values that are i8 in the second are i8 in the result, by row.
 Needs numpy and safetensors.
 """
 
@@ -55,7 +56,8 @@ def is_of_reading(name):
 
 
 def average(first, second, share, tower_share):
-    if first.values.keys() != second.values.keys():
+    added = second.values.keys() - first.values.keys()
+    if first.values.keys() - second.values.keys() or not all(name.endswith((".a", ".b")) for name in added):
         fail("the adapters have different tensors")
     for key in ("backbone", "memory_layers", "routing_layers"):
         if first.config[key] != second.config[key]:
@@ -63,7 +65,9 @@ def average(first, second, share, tower_share):
     tensors = {}
     for name, value in second.values.items():
         part = share if is_of_reading(name) else tower_share
-        mean = (1 - part) * widen(name, first.values[name], value) + part * value
+        mean = widen(name, first.values.get(name, value[:0]), value)
+        if not np.array_equal(mean, value):
+            mean = (1 - part) * mean + part * value
         if second.is_i8[name]:
             scale = np.abs(mean).max(axis=1) / 127
             tensors[f"{name}.scale"] = scale.astype(np.float32)
