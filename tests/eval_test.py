@@ -10,7 +10,7 @@ import zstandard
 
 import model_files
 import msa_reference
-from msa_command import FAILED, USAGE, Command
+from msa_command import DONE, FAILED, PARTLY, USAGE, Command
 
 torch.set_num_threads(1)  # models this small only lose by more
 
@@ -270,6 +270,47 @@ def test_reading_takes_what_is_found(command, tiny, tmp_path):
     error = command("eval", "reading", path, "--model", tiny.folder, "--chat-template", "llama3", "--ranking", ranking,
                     *shapes(), status=FAILED)
     assert "score" in error.stderr
+
+
+def test_hops_find_what_a_question_does_not_name(command, tiny, tmp_path):
+    """No word of the question stands in the passage that answers, but its title does in the one that is found."""
+    folder = tmp_path / "set"
+    folder.mkdir()
+    rows = {"docs": [{"id": "film", "title": "Big Eyes", "text": "Big Eyes is a film of Tim Burton."},
+                     {"id": "man", "title": "Tim Burton", "text": "He loves Lena Gieseke."},
+                     {"id": "mill", "title": "Mill", "text": "It grinds rye."}],
+            "queries": [{"id": "q", "query": "Who directed Big Eyes, and whom does that man like?", "answers": ["Lena"]},
+                        {"id": "r", "query": "What grinds rye?", "answers": ["Mill"]}],
+            "qrels": [{"qid": "q", "docid": "man", "rel": 1}, {"qid": "r", "docid": "mill", "rel": 1}]}  # fmt: skip
+    for name, of in rows.items():
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in of))
+    options = ["--model", tiny.folder, *shapes()]
+
+    def retrieval(*hops):
+        report, = command.json("eval", "retrieval", folder, "--latent-weight", 0, *hops, *options)
+        return report["heads"]["fused"]["recall@10"]
+
+    assert retrieval() == 0.5
+    assert retrieval("--hops", 2) == 1
+
+    def read(*chosen):
+        report, = command.json("eval", "reading", folder, "--chat-template", "llama3", "-k", 2, *chosen, *options)
+        return report["given"]["text"]["nats"]["mean"]
+
+    ranking = tmp_path / "found.jsonl"
+    found = [("q", "film", 2), ("q", "man", 1), ("r", "mill", 1)]
+    ranking.write_text("".join(json.dumps({"qid": q, "docid": d, "score": s}) + "\n" for q, d, s in found))
+    assert read("--passages", "lexical", "--hops", 2) == read("--ranking", ranking)
+    assert read("--passages", "lexical") != read("--ranking", ranking)
+
+    bank, question = tmp_path / "bank", rows["queries"][0]["query"]
+    command("add", bank, folder / "docs.jsonl", *options)
+    for command_name, results in (("search", "results"), ("ask", "retrieved")):
+        more = [] if command_name == "search" else ["--chat-template", "llama3", "--max-tokens", 2]
+        reply, = command.json(command_name, bank, question, "--hops", 2, "-k", 2, "--model", tiny.folder, *more,
+                              status=(DONE, PARTLY))
+        assert [(r["document"], "named" in r["heads"]) for r in reply[results]] == [("film", False), ("man", True)]
+    command("search", bank, question, "--hops", 0, status=USAGE)
 
 
 def test_needles_are_found_by_their_words(command, tiny, tmp_path):

@@ -134,15 +134,16 @@ class TorchForward : public Transformer {
 
   Result<std::vector<std::vector<float>>> Score(std::span<const ScoreRow> rows) override {
     return WithTorch([&]() -> Result<std::vector<std::vector<float>>> {
-      std::map<const TorchBackbone*, std::vector<int64_t>> rows_of;
+      // Rows with memory and rows without are not scored together, though one backbone read both.
+      std::map<std::pair<const TorchBackbone*, bool>, std::vector<int64_t>> groups;
       for (int64_t i = 0; i < std::ssize(rows); ++i) {
-        MSA_ASSIGN_OR_RETURN(const TorchBackbone* backbone,
-                             backbones_.ReaderOf(rows[static_cast<size_t>(i)].memory));
-        rows_of[backbone].push_back(i);
+        const AttachedMemory* memory = rows[static_cast<size_t>(i)].memory;
+        MSA_ASSIGN_OR_RETURN(const TorchBackbone* backbone, backbones_.ReaderOf(memory));
+        groups[{backbone, memory != nullptr && memory->needs_reader()}].push_back(i);
       }
       std::vector<std::vector<float>> nats(rows.size());
-      for (const auto& [backbone, chosen] : rows_of) {
-        ScoreWithTorch(*backbone, plan_, rows, chosen, nats);
+      for (const auto& [of, chosen] : groups) {
+        ScoreWithTorch(*of.first, plan_, rows, chosen, nats);
       }
       return nats;
     });
