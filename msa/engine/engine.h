@@ -117,8 +117,7 @@ std::optional<Heads> HeadsByName(std::string_view name);
 struct SearchOptions {
   Heads heads = Heads::kFused;
   int64_t k = 10;
-  int64_t hops =
-      1;  // rounds: in each but the first, what the best passages name ranks higher, hop.h
+  int64_t hops = 1;  // rounds of search; after the first, what was found is followed: hop.h
   LabelFilter where;
   RevisionId at;  // not valid: the latest. The past is asked with today's model and labels
 };
@@ -136,10 +135,9 @@ struct Retrieved {
   std::string title;
   int64_t begin = 0;  // bytes into the kept text
   int64_t end = 0;
-  int32_t page = 0;  // 0: none
-  double score = 0;  // fused: fusion.h
-  std::map<std::string, HeadRank>
-      heads;  // "lexical", "latent", "named" (hop.h): those that found it
+  int32_t page = 0;                       // 0: none
+  double score = 0;                       // fused: fusion.h
+  std::map<std::string, HeadRank> heads;  // that found it: "lexical", "latent", "named" (hop.h)
   std::string text;
 };
 
