@@ -128,20 +128,22 @@ def test_kept_in_eight_bits_is_close(command, tiny, corpus):
     assert a != b and a == pytest.approx(b, rel=0.02)
 
 
+def write_rows(folder, **files):
+    """A set's files, each its rows."""
+    folder.mkdir()
+    for name, rows in files.items():
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
 def write_set(folder, documents=40, questions=15):
     """Documents of random words; a question is three words of its document."""
     rng = random.Random(4)
     words = ["".join(rng.choices("abdeghiklmnoprstu", k=6)) for _ in range(300)]
     texts = {f"d{i}": rng.sample(words, 12) for i in range(documents)}
-    folder.mkdir()
     asked = [(f"q{i}", f"d{i}", " ".join(texts[f"d{i}"][2:5])) for i in range(questions)]
-
-    def write(name, rows):
-        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-
-    write("docs", [{"id": d, "title": "Doc", "text": " ".join(t) + "."} for d, t in texts.items()])
-    write("queries", [{"id": q, "query": text, "answers": [texts[d][0]]} for q, d, text in asked])
-    write("qrels", [{"qid": q, "docid": d, "rel": 1} for q, d, _ in asked])
+    write_rows(folder, docs=[{"id": d, "title": "Doc", "text": " ".join(t) + "."} for d, t in texts.items()],
+               queries=[{"id": q, "query": text, "answers": [texts[d][0]]} for q, d, text in asked],
+               qrels=[{"qid": q, "docid": d, "rel": 1} for q, d, _ in asked])
     return texts, asked
 
 
@@ -275,15 +277,13 @@ def test_reading_takes_what_is_found(command, tiny, tmp_path):
 def test_hops_find_what_a_question_does_not_name(command, tiny, tmp_path):
     """No word of the question stands in the passage that answers, but its title does in the one that is found."""
     folder = tmp_path / "set"
-    folder.mkdir()
     rows = {"docs": [{"id": "film", "title": "Big Eyes", "text": "Big Eyes is a film of Tim Burton."},
                      {"id": "man", "title": "Tim Burton", "text": "He loves Lena Gieseke."},
                      {"id": "mill", "title": "Mill", "text": "It grinds rye."}],
             "queries": [{"id": "q", "query": "Who directed Big Eyes, and whom does that man like?", "answers": ["Lena"]},
                         {"id": "r", "query": "What grinds rye?", "answers": ["Mill"]}],
             "qrels": [{"qid": "q", "docid": "man", "rel": 1}, {"qid": "r", "docid": "mill", "rel": 1}]}  # fmt: skip
-    for name, of in rows.items():
-        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in of))
+    write_rows(folder, **rows)
     options = ["--model", tiny.folder, *shapes()]
 
     def retrieval(*hops):

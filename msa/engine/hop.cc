@@ -4,7 +4,6 @@
 #include <string>
 #include <unordered_map>
 
-#include "msa/base/utf8.h"
 #include "msa/text/whitespace.h"
 
 namespace msa {
@@ -40,20 +39,18 @@ std::string_view NameOf(std::string_view title) {
 }
 
 // What the first kNamingPassages of `found` name, as FuseInHops says.
-Result<RankedList> FindNamed(const Snapshot& snapshot, std::string_view query,
+Result<RankedList> FindNamed(const Snapshot& snapshot, ResultReader& reader, std::string_view query,
                              const LabelFilter& where, const std::vector<FusedPassage>& found) {
   std::unordered_map<PassageId, float> scores;
   const int64_t naming = std::min(kNamingPassages, std::ssize(found));
   for (int64_t rank = 0; rank < naming; ++rank) {
-    const PassageId from = found[static_cast<size_t>(rank)].passage;
-    MSA_ASSIGN_OR_RETURN(const auto place, snapshot.FindPassage(from));
-    MSA_ASSIGN_OR_RETURN(const DocumentContent content, snapshot.ReadContent(place.version));
-    const PassageInfo& passage = content.passages[static_cast<size_t>(place.index)];
-    const std::string_view text = TextBetween(content.text, passage.begin, passage.end);
+    MSA_ASSIGN_OR_RETURN(const Retrieved naming_passage,
+                         reader.Read(found[static_cast<size_t>(rank)].passage));
+    const std::string& text = naming_passage.text;
     MSA_ASSIGN_OR_RETURN(const auto hits, snapshot.SearchLexical(text, kCandidates, where));
     for (const LexicalHit& hit : hits) {
       MSA_ASSIGN_OR_RETURN(const auto address, snapshot.FindPassage(hit.passage));
-      if (address.version == place.version) continue;
+      if (address.version == naming_passage.version) continue;
       MSA_ASSIGN_OR_RETURN(const DocumentInfo document, snapshot.GetDocument(address.version));
       const std::string_view name = NameOf(document.title);
       if (name.size() < kShortestName || !Names(text, name) || Names(query, name)) continue;
@@ -70,15 +67,15 @@ Result<RankedList> FindNamed(const Snapshot& snapshot, std::string_view query,
 
 }  // namespace
 
-Result<std::vector<FusedPassage>> FuseInHops(const Snapshot& snapshot, std::string_view query,
-                                             const LabelFilter& where,
+Result<std::vector<FusedPassage>> FuseInHops(const Snapshot& snapshot, ResultReader& reader,
+                                             std::string_view query, const LabelFilter& where,
                                              std::vector<RankedList> heads, int64_t hops, int64_t k,
                                              std::vector<LexicalHit>* named) {
   const int64_t depth = hops > 1 ? std::max(k, kNamingPassages) : k;
   std::vector<FusedPassage> fused = FuseScores(heads, depth);
   heads.emplace_back();
   for (int64_t hop = 2; hop <= hops; ++hop) {
-    MSA_ASSIGN_OR_RETURN(heads.back(), FindNamed(snapshot, query, where, fused));
+    MSA_ASSIGN_OR_RETURN(heads.back(), FindNamed(snapshot, reader, query, where, fused));
     fused = FuseScores(heads, depth);
   }
   if (named != nullptr) *named = std::move(heads.back().hits);

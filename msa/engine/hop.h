@@ -11,6 +11,7 @@
 
 #include "msa/bank/bank.h"
 #include "msa/engine/fusion.h"
+#include "msa/engine/result_reader.h"
 
 namespace msa {
 
@@ -18,10 +19,10 @@ namespace msa {
 // name as one list more: passages of documents whose title stands in their text, as a whole word
 // and in the same case, but not in `query` (a title of over three bytes, without what it ends with
 // in parentheses). Such a passage gains 4 standard deviations if the first names it, half of that
-// by the second. These were settled on training questions of MuSiQue and HotpotQA
-// (docs/training.md). The last round's names are left in *named, best first, unless it is null.
-Result<std::vector<FusedPassage>> FuseInHops(const Snapshot& snapshot, std::string_view query,
-                                             const LabelFilter& where,
+// by the second (docs/decisions/0014-hops.md). `reader` reads of `snapshot`. The last round's names
+// are left in *named, best first, unless it is null.
+Result<std::vector<FusedPassage>> FuseInHops(const Snapshot& snapshot, ResultReader& reader,
+                                             std::string_view query, const LabelFilter& where,
                                              std::vector<RankedList> heads, int64_t hops, int64_t k,
                                              std::vector<LexicalHit>* named = nullptr);
 

@@ -4,9 +4,9 @@
 #include <unordered_map>
 
 #include "msa/base/clock.h"
-#include "msa/base/utf8.h"
 #include "msa/engine/engine.h"
 #include "msa/engine/hop.h"
+#include "msa/engine/result_reader.h"
 #include "msa/kernels/rotate.h"
 #include "msa/kernels/route.h"
 
@@ -31,45 +31,6 @@ void CountRead(const RouterKeysView& run, Counters* counters) {
     counters->bytes_read += (run.chunk_begin[p + 1] - run.chunk_begin[p]) * key_bytes;
   }
 }
-
-// Document rows and kept texts of one response, each read once.
-class ResultReader {
- public:
-  ResultReader(const Snapshot& snapshot, Counters* counters)
-      : snapshot_(snapshot), counters_(counters) {}
-
-  Result<Retrieved> Read(PassageId passage) {
-    MSA_ASSIGN_OR_RETURN(const auto address, snapshot_.FindPassage(passage));
-    auto it = versions_.find(address.version);
-    if (it == versions_.end()) {
-      Version version;
-      MSA_ASSIGN_OR_RETURN(version.info, snapshot_.GetDocument(address.version));
-      MSA_ASSIGN_OR_RETURN(version.content, snapshot_.ReadContent(address.version));
-      counters_->bytes_read += static_cast<int64_t>(version.content.text.size());
-      it = versions_.emplace(address.version, std::move(version)).first;
-    }
-    const Version& version = it->second;
-    const PassageInfo& info = version.content.passages[static_cast<size_t>(address.index)];
-    return Retrieved{.passage = passage,
-                     .version = address.version,
-                     .document = version.info.key,
-                     .title = version.info.title,
-                     .begin = info.begin,
-                     .end = info.end,
-                     .page = info.page,
-                     .text = std::string(TextBetween(version.content.text, info.begin, info.end))};
-  }
-
- private:
-  struct Version {
-    DocumentInfo info;
-    DocumentContent content;
-  };
-
-  const Snapshot& snapshot_;
-  Counters* counters_;
-  std::unordered_map<VersionId, Version> versions_;
-};
 
 }  // namespace
 
@@ -204,8 +165,9 @@ Result<SearchResponse> Engine::Search(std::string_view query, const SearchOption
 
   auto start = Clock::now();
   std::vector<LexicalHit> named;
+  ResultReader reader(*snapshot, &response.counters);
   MSA_ASSIGN_OR_RETURN(const auto fused,
-                       FuseInHops(*snapshot, query, options.where,
+                       FuseInHops(*snapshot, reader, query, options.where,
                                   {{lexical_weight, lexical}, {latent_weight, latent}},
                                   options.hops, options.k, &named));
   response.counters.seconds["fuse"] = SecondsSince(start);
@@ -220,7 +182,6 @@ Result<SearchResponse> Engine::Search(std::string_view query, const SearchOption
   note_ranks("named", named);
 
   start = Clock::now();
-  ResultReader reader(*snapshot, &response.counters);
   for (const FusedPassage& hit : fused) {
     MSA_ASSIGN_OR_RETURN(Retrieved result, reader.Read(hit.passage));
     result.score = hit.score;

@@ -186,12 +186,14 @@ Result<Rankings> SearchIndex::RankLatent(std::span<const EvalQuestion> questions
 Result<Rankings> SearchIndex::Fuse(std::span<const EvalQuestion> questions, const Rankings& lexical,
                                    const Rankings& latent, double latent_weight, int64_t hops,
                                    int64_t depth) const {
+  Counters unused;
+  ResultReader reader(*snapshot_, &unused);
   Rankings fused;
   for (size_t q = 0; q < questions.size(); ++q) {
     std::vector<RankedList> heads;
     if (!lexical.empty()) heads.push_back({1, lexical[q]});
     if (!latent.empty()) heads.push_back({latent_weight, latent[q]});
-    MSA_ASSIGN_OR_RETURN(const auto passages, FuseInHops(*snapshot_, questions[q].text, {},
+    MSA_ASSIGN_OR_RETURN(const auto passages, FuseInHops(*snapshot_, reader, questions[q].text, {},
                                                          std::move(heads), hops, depth));
     auto& ranking = fused.emplace_back();
     for (const FusedPassage& hit : passages) {
