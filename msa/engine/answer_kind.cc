@@ -97,6 +97,24 @@ AnswerKind AskedFor(std::string_view question) {
   return AnswerKind::kAny;
 }
 
+std::string WithoutAskedTime(std::string_view question) {
+  constexpr std::array<std::string_view, 6> kTimes = {"year",    "month", "day",
+                                                      "century", "date",  "time"};
+  constexpr std::array<std::string_view, 2> kJoins = {"and", "or"};
+  std::string rest;
+  const char* kept = question.data();  // what comes before it is in `rest` or left out
+  bool asked = false;                  // only such words since "which" or "what"
+  for (const Word& word : Words(question)) {
+    const std::string lower = Lower(word.text);
+    const bool is_time = IsOneOf(kTimes, lower);
+    asked = lower == "which" || lower == "what" || (asked && (is_time || IsOneOf(kJoins, lower)));
+    if (!asked || !is_time) continue;
+    rest.append(kept, word.text.data());
+    kept = word.text.data() + word.text.size();
+  }
+  return rest.append(kept, question.data() + question.size());
+}
+
 bool BeginsWithQuestionWord(std::string_view question) {
   constexpr std::array<std::string_view, 9> kQuestionWords = {
       "who", "whom", "whose", "what", "which", "when", "where", "why", "how"};

@@ -26,6 +26,14 @@ TEST(AskedFor, QuestionWordsTell) {
   EXPECT_EQ(AskedFor(""), AnswerKind::kAny);
 }
 
+TEST(WithoutAskedTime, LeavesOutWhatTheDateReplaces) {
+  EXPECT_EQ(WithoutAskedTime("In which month and year was it?"), "In which  and  was it?");
+  EXPECT_EQ(WithoutAskedTime("What year saw the year of the dog?"),
+            "What  saw the year of the dog?");
+  EXPECT_EQ(WithoutAskedTime("How many days has a year?"), "How many days has a year?");
+  EXPECT_EQ(WithoutAskedTime("Which tool tells the date?"), "Which tool tells the date?");
+}
+
 TEST(BeginsWithQuestionWord, FirstOrAfterOneWord) {
   EXPECT_TRUE(BeginsWithQuestionWord("Who founded Debian?"));
   EXPECT_TRUE(BeginsWithQuestionWord("By whom was Debian founded?"));

@@ -182,7 +182,7 @@ std::vector<std::string> ContentTerms(std::string_view text) {
 }
 
 SupportFinder::SupportFinder(std::string_view question, std::span<const SourcePassage> sources) {
-  question_terms_ = ContentTerms(question);
+  question_terms_ = ContentTerms(WithoutAskedTime(question));
   SortUnique(&question_terms_);
   const AnswerKind kind = AskedFor(question);
   for (const SourcePassage& passage : sources) {

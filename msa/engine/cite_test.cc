@@ -75,6 +75,12 @@ TEST(SupportFinder, RefusesPassagesThatAreNotAboutTheQuestion) {
             "");
 }
 
+TEST(SupportFinder, WhichPointInTimeIsAskedForNeedNotStandInTheText) {
+  const std::vector<SourcePassage> sources = {{"Licence", "Version 2.0, January 2004."}};
+  const SupportFinder finder("In which month and year did version 2.0 come?", sources);
+  EXPECT_TRUE(finder.Find("January 2004").has_value());
+}
+
 TEST(SupportFinder, RefusesASentenceThatOnlyRepeatsTheQuestion) {
   EXPECT_EQ(Cited("Who founded Debian?", "Who founded Debian?"), "");
 }
