@@ -11,7 +11,6 @@ is nDCG@10. A document scores as its best chunk. Needs what scripts/teacher.py n
 
 import argparse
 import collections
-import io
 import json
 import math
 import pathlib
@@ -19,21 +18,12 @@ import sys
 
 import tokenizers
 import torch
-import zstandard
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "scripts"))
 import teacher  # noqa: E402
+from sets import rows  # noqa: E402
 
 CHUNK_WORDS = 180
-
-
-def rows(folder, name):
-    path = next(p for p in (folder / f"{name}.jsonl", folder / f"{name}.jsonl.zst") if p.exists())
-    with open(path, "rb") as file:
-        raw = file
-        if path.suffix == ".zst":
-            raw = zstandard.ZstdDecompressor(max_window_size=2**27).stream_reader(file)
-        yield from map(json.loads, io.TextIOWrapper(raw, "utf-8"))
 
 
 def chunks(document):
