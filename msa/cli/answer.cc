@@ -43,9 +43,11 @@ void AnswerOptions::AddAnswer(CLI::App& command) {
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
   AddHops(command, &ask.search.hops);
-  command.add_option("--read", read_, "What the model reads: original text, latents, or both")
-      ->check(CLI::IsMember({"text", "latents", "both"}))
-      ->capture_default_str();
+  command
+      .add_option("--read", read_,
+                  "What the model reads: original text, latents, or both; if not given, both where "
+                  "the adapter has a reader for that, else text")
+      ->check(CLI::IsMember({"text", "latents", "both"}));
   command
       .add_option("--read-passages", ask.read_passages,
                   "How many passages, or stretches of them, the model reads")
@@ -82,9 +84,7 @@ void AnswerOptions::AddAnswer(CLI::App& command) {
 
 Result<AskOptions> AnswerOptions::Ask() const {
   AskOptions options = ask;
-  options.read = read_ == "latents" ? ReadMode::kLatents
-                 : read_ == "both"  ? ReadMode::kBoth
-                                    : ReadMode::kText;
+  options.read = ReadModeByName(read_);
   MSA_ASSIGN_OR_RETURN(options.search.where, Where());
   options.search.at = At();
   return options;

@@ -12,7 +12,7 @@ struct AnswerOptions : CommonOptions {
   Result<AskOptions> Ask() const;
 
  private:
-  std::string read_ = "text";
+  std::string read_;  // empty: as AskOptions says
 };
 
 // Asks, printing the answer as it comes, then its citations, then what was only retrieved. With

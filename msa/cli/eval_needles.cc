@@ -98,9 +98,7 @@ Result<NeedleOptions> Needles(const Options& options) {
     }
   }
   needles.ask.search.heads = HeadsByName(options.heads).value_or(Heads::kFused);
-  needles.ask.read = options.read == "text"   ? ReadMode::kText
-                     : options.read == "both" ? ReadMode::kBoth
-                                              : ReadMode::kLatents;
+  needles.ask.read = ReadModeByName(options.read);
   return needles;
 }
 

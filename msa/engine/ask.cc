@@ -159,6 +159,13 @@ std::vector<Citation> Cite(const std::string& answer, std::string_view question,
 
 }  // namespace
 
+std::optional<ReadMode> ReadModeByName(std::string_view name) {
+  if (name == "text") return ReadMode::kText;
+  if (name == "latents") return ReadMode::kLatents;
+  if (name == "both") return ReadMode::kBoth;
+  return std::nullopt;
+}
+
 Result<AttachedMemory> Engine::AttachLatents(const Snapshot& snapshot,
                                              const std::vector<Retrieved>& passages,
                                              Counters* counters, std::vector<Retrieved>* without) {
@@ -222,13 +229,15 @@ Result<AskResponse> Engine::Ask(std::string_view question, const AskOptions& opt
   MSA_ASSIGN_OR_RETURN(const auto snapshot, SnapshotAt(response.revision));
   std::optional<AttachedMemory> memory;
   std::vector<Retrieved> without_latents;
-  if (options.read != ReadMode::kText) {
+  const bool reads_both = model->has_text_reader() && FindEncoding(*snapshot).ok();
+  const ReadMode read = options.read.value_or(reads_both ? ReadMode::kBoth : ReadMode::kText);
+  if (read != ReadMode::kText) {
     MSA_ASSIGN_OR_RETURN(
         memory, AttachLatents(*snapshot, response.retrieved, &response.counters, &without_latents));
   }
   // As much of the best text as was asked for and as the context holds.
   const std::vector<Retrieved>& readable =
-      options.read == ReadMode::kLatents ? without_latents : response.retrieved;
+      read == ReadMode::kLatents ? without_latents : response.retrieved;
   const std::vector<Retrieved> texts = SelectTexts(question, readable, options);
   std::span<const Retrieved> fitting(texts);
   for (prompt = render(fitting); room() < 0; prompt = render(fitting)) {

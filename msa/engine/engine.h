@@ -166,10 +166,12 @@ struct SearchResponse {
 // --- ask ---
 
 enum class ReadMode { kText, kLatents, kBoth };
+std::optional<ReadMode> ReadModeByName(std::string_view name);  // "text", "latents", "both"
 
 struct AskOptions {
   SearchOptions search{.k = 16};
-  ReadMode read = ReadMode::kText;
+  // Absent: both where there are latents and the adapter has a reader of texts, else text.
+  std::optional<ReadMode> read;
   // Original text that joins the prompt: this many stretches of so many sentences (0: whole
   // passages). A model of 135M parameters answered 10 of 20 questions from one stretch of three
   // sentences, 9 from three of two, 5 from four passages; give a large model more.

@@ -54,11 +54,18 @@ class EngineTest : public testing::Test {
     return options;
   }
   // Untrained, but its latents weigh in the fused ranking. P is 32.
-  std::string WriteAdapter() {
+  std::string WriteAdapter(bool text_reader = false) {
     const auto model = MemoryModel::Load(*DefaultModelPath(), "", {}, {});
     Adapter adapter = Adapter::Untrained((*model)->memory());
     adapter.latent_weight = 0.5;
     adapter.chunk_tokens = 32;
+    if (text_reader) {
+      const BackboneConfig& backbone = (*model)->backbone();
+      adapter.text_reader.resize(static_cast<size_t>(backbone.num_layers));
+      adapter.text_reader.front().front() = {
+          1, std::vector<float>(static_cast<size_t>(backbone.hidden_size)),
+          std::vector<float>(static_cast<size_t>(backbone.query_size()))};
+    }
     const std::string path = (folder_ / "a.safetensors").string();
     MSA_CHECK(adapter.Save(path, (*model)->backbone(), (*model)->memory(), DType::kF32).ok());
     return path;
@@ -226,6 +233,19 @@ TEST_F(EngineTest, ReadsLatents) {
         engine->Ask("When did the Iron Bridge open?", {.read = read, .max_tokens = 8}, nullptr);
     ASSERT_TRUE(answer.ok()) << answer.status();
     EXPECT_GT(answer->counters.latents, 0);
+  }
+}
+
+TEST_F(EngineTest, ReadsLatentsBesideTextWhereTheAdapterHasAReaderForIt) {
+  for (const bool text_reader : {true, false}) {
+    for (const bool encode : {true, false}) {
+      fs::remove_all(BankPath());
+      const auto engine = MakeBank(encode, With(WriteAdapter(text_reader)));
+      const auto answer =
+          engine->Ask("Who rebuilt the Eddystone lighthouse?", {.max_tokens = 1}, nullptr);
+      ASSERT_TRUE(answer.ok()) << answer.status();
+      EXPECT_EQ(answer->counters.latents > 0, text_reader && encode);
+    }
   }
 }
 

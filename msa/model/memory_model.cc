@@ -76,6 +76,7 @@ class LoadedModel : public MemoryModel {
   const std::string& chat_template() const override { return source_->chat_template(); }
   const std::string& fingerprint() const override { return fingerprint_; }
   bool has_adapter() const override { return has_adapter_; }
+  bool has_text_reader() const override { return !plan_->adapter.text_reader.empty(); }
   double latent_weight() const override { return plan_->adapter.latent_weight; }
   KeyWhitening WhitenFor(std::span<const RouterKeysView> runs) const override {
     return KeyWhitening::Of(runs, plan_->backbone.kv_size(), plan_->adapter.key_whitening);

@@ -109,6 +109,7 @@ class MemoryModel {
   // Hex: backbone weights, adapter and everything of the configuration that changes latents.
   virtual const std::string& fingerprint() const = 0;
   virtual bool has_adapter() const = 0;
+  virtual bool has_text_reader() const = 0;  // the adapter's, for texts beside latents
   virtual double latent_weight() const = 0;  // of rank fusion, from the adapter; 0 without one
   // What the keys of a bank make of folded queries before they are routed there (key_whitening.h);
   // it changes nothing if the adapter has no exponent.
