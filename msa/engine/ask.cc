@@ -8,6 +8,7 @@
 #include "msa/engine/answer_kind.h"
 #include "msa/engine/cite.h"
 #include "msa/engine/engine.h"
+#include "msa/engine/question_gain.h"
 #include "msa/kernels/pool.h"
 #include "msa/text/passages.h"
 #include "msa/text/prompt.h"
@@ -141,14 +142,29 @@ std::vector<float> WithoutEcho(std::span<const float> logits, std::string_view q
   return out;
 }
 
-std::vector<Citation> Cite(const std::string& answer, std::string_view question,
-                           const std::vector<Retrieved>& read) {
+// The support of a sentence: in a passage that is about the question by its words or, where these
+// do not tell, by the model.
+Result<std::optional<Support>> FindSupport(const SupportFinder& finder, std::string_view sentence,
+                                           QuestionGain* gain) {
+  const std::optional<Support> support = finder.Find(sentence);
+  if (support) return support;
+  for (const Support& doubtful : finder.FindDoubtful(sentence)) {
+    MSA_ASSIGN_OR_RETURN(const bool is_about, gain->IsAbout(doubtful.passage));
+    if (is_about) return std::optional(doubtful);
+  }
+  return support;
+}
+
+Result<std::vector<Citation>> Cite(const std::string& answer, std::string_view question,
+                                   const std::vector<Retrieved>& read, MemoryModel& model) {
   const std::vector<SourcePassage> sources = Sources(read);
   const SupportFinder finder(question, sources);
+  QuestionGain gain(model, question, sources);
   std::vector<Citation> citations;
   for (const TextSpan& span : SplitSentences(answer)) {
     const std::string_view sentence = Trim(TextBetween(answer, span.begin, span.end));
-    const std::optional<Support> support = finder.Find(sentence);
+    MSA_ASSIGN_OR_RETURN(const std::optional<Support> support,
+                         FindSupport(finder, sentence, &gain));
     if (!support) continue;
     citations.push_back({std::string(sentence),
                          Narrow(read[static_cast<size_t>(support->passage)], *support),
@@ -268,7 +284,8 @@ Result<AskResponse> Engine::Ask(std::string_view question, const AskOptions& opt
   if (cancelled()) return Cancelled("stopped while answering");
 
   start = Clock::now();
-  response.citations = Cite(response.answer, question, response.retrieved);
+  MSA_ASSIGN_OR_RETURN(response.citations,
+                       Cite(response.answer, question, response.retrieved, *model));
   response.answered = !response.citations.empty();
   response.counters.seconds["cite"] = SecondsSince(start);
   MSA_RETURN_IF_ERROR(snapshot->CheckErasures());

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <functional>
 #include <unordered_set>
 
 #include "msa/base/utf8.h"
@@ -132,6 +133,9 @@ std::vector<std::string> TextTerms(std::string_view text) {
   SortUnique(&terms);
   return terms;
 }
+
+// As far as its words tell.
+bool IsAboutTheQuestion(const Support& support) { return support.relevance >= kMinRelevance; }
 
 bool Holds(std::span<const std::string> sorted, const std::string& term) {
   return std::binary_search(sorted.begin(), sorted.end(), term);
@@ -303,17 +307,20 @@ std::vector<Support> SupportFinder::Excerpts(int64_t count, int64_t sentences) c
   return excerpts;
 }
 
-std::optional<Support> SupportFinder::Find(std::string_view sentence) const {
+std::vector<Support> SupportFinder::FindAll(std::string_view sentence) const {
   std::vector<std::string> terms = ContentTerms(sentence);
   SortUnique(&terms);
   // A sentence that only repeats the question says nothing that could be supported.
   const auto is_new = [&](const std::string& term) { return !Holds(question_terms_, term); };
-  if (std::none_of(terms.begin(), terms.end(), is_new)) return std::nullopt;
-  std::optional<Support> best;
-  double best_score = 0;
+  if (std::none_of(terms.begin(), terms.end(), is_new)) return {};
+  struct Candidate {
+    double score;
+    Support support;
+  };
+  std::vector<Candidate> candidates;
   for (size_t p = 0; p < sources_.size(); ++p) {
     const Source& source = sources_[p];
-    if (source.relevance < kMinRelevance) continue;
+    std::optional<Candidate> best;
     for (const Span& span : source.spans) {
       const double coverage = Coverage(terms, source, span);
       if (coverage < kMinCoverage) continue;
@@ -322,13 +329,27 @@ std::optional<Support> SupportFinder::Find(std::string_view sentence) const {
       const double score = coverage + 0.5 * source.relevance + 0.05 * QuestionHeld(span.terms) -
                            1e-4 * static_cast<double>(span.end - span.begin) -
                            1e-3 * static_cast<double>(p);
-      if (!best || score > best_score) {
-        best = Support{static_cast<int64_t>(p), span.begin, span.end, coverage, source.relevance};
-        best_score = score;
-      }
+      if (best && score <= best->score) continue;
+      best = {score, {static_cast<int64_t>(p), span.begin, span.end, coverage, source.relevance}};
     }
+    if (best) candidates.push_back(*best);
   }
-  return best;
+  std::ranges::stable_sort(candidates, std::greater(), &Candidate::score);
+  std::vector<Support> supports;
+  for (const Candidate& candidate : candidates) supports.push_back(candidate.support);
+  return supports;
+}
+
+std::optional<Support> SupportFinder::Find(std::string_view sentence) const {
+  const std::vector<Support> supports = FindAll(sentence);
+  const auto support = std::ranges::find_if(supports, IsAboutTheQuestion);
+  return support == supports.end() ? std::nullopt : std::optional(*support);
+}
+
+std::vector<Support> SupportFinder::FindDoubtful(std::string_view sentence) const {
+  std::vector<Support> supports = FindAll(sentence);
+  std::erase_if(supports, IsAboutTheQuestion);
+  return supports;
 }
 
 }  // namespace msa

@@ -39,8 +39,12 @@ class SupportFinder {
 
   // The best span for one sentence of the answer; nothing if no span holds enough of it, if a
   // number of the sentence stands neither in the span nor in the question, or if the passage is not
-  // about the question.
+  // about the question, as far as their words tell.
   std::optional<Support> Find(std::string_view sentence) const;
+
+  // The best spans in passages whose words do not tell whether they are about the question, one a
+  // passage, best first.
+  std::vector<Support> FindDoubtful(std::string_view sentence) const;
 
   // The `count` stretches of `sentences` neighbouring sentences that hold most of the question's
   // term weight, best first, no two overlapping; words of the kind that is asked for (AnswerKind)
@@ -72,6 +76,8 @@ class SupportFinder {
   std::span<const Span> Narrowed(std::span<const Span> stretch) const;
   double ExcerptScore(const Source& source, std::span<const Span> stretch) const;
   double Coverage(std::span<const std::string> terms, const Source& source, const Span& span) const;
+  // The best span of each passage, best first.
+  std::vector<Support> FindAll(std::string_view sentence) const;
 
   std::vector<std::string> question_terms_;
   std::vector<Source> sources_;

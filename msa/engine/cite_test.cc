@@ -75,6 +75,18 @@ TEST(SupportFinder, RefusesPassagesThatAreNotAboutTheQuestion) {
             "");
 }
 
+TEST(SupportFinder, WhereWordsDoNotTellThePassageIsDoubtful) {
+  const std::vector<SourcePassage> sources = Sources();
+  const SupportFinder finder("Whose idea was the system that runs on my laptop?", sources);
+  constexpr std::string_view kSentence = "Ian Murdock";
+  EXPECT_FALSE(finder.Find(kSentence).has_value());
+  const std::vector<Support> doubtful = finder.FindDoubtful(kSentence);
+  ASSERT_EQ(doubtful.size(), 1u);
+  EXPECT_EQ(doubtful[0].passage, 1);
+  EXPECT_TRUE(finder.FindDoubtful("Linus Torvalds").empty());
+  EXPECT_TRUE(SupportFinder("Who founded Debian?", sources).FindDoubtful(kSentence).empty());
+}
+
 TEST(SupportFinder, WhichPointInTimeIsAskedForNeedNotStandInTheText) {
   const std::vector<SourcePassage> sources = {{"Licence", "Version 2.0, January 2004."}};
   const SupportFinder finder("In which month and year did version 2.0 come?", sources);
