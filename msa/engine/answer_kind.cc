@@ -79,6 +79,25 @@ bool IsCount(std::string_view word) {
   return std::any_of(word.begin(), word.end(), IsDigit) || IsOneOf(kCounts, Lower(word));
 }
 
+constexpr std::array<std::string_view, 6> kPlaces = {"city",    "town",      "village",
+                                                     "country", "continent", "place"};
+
+// The words after "which" or "what" that say which point in time, or what place, is asked for.
+std::vector<std::string_view> AskedKind(std::string_view question) {
+  constexpr std::array<std::string_view, 6> kTimes = {"year",    "month", "day",
+                                                      "century", "date",  "time"};
+  constexpr std::array<std::string_view, 2> kJoins = {"and", "or"};
+  std::vector<std::string_view> kind;
+  bool asked = false;  // only such words since "which" or "what"
+  for (const Word& word : Words(question)) {
+    const std::string lower = Lower(word.text);
+    const bool says_kind = IsOneOf(kTimes, lower) || IsOneOf(kPlaces, lower);
+    asked = lower == "which" || lower == "what" || (asked && (says_kind || IsOneOf(kJoins, lower)));
+    if (asked && says_kind) kind.push_back(word.text);
+  }
+  return kind;
+}
+
 }  // namespace
 
 AnswerKind AskedFor(std::string_view question) {
@@ -86,6 +105,9 @@ AnswerKind AskedFor(std::string_view question) {
   constexpr std::array<std::string_view, 4> kNumbers = {"when", "year", "month", "date"};
   constexpr std::array<std::string_view, 6> kAfterHow = {"many", "much",  "long",
                                                          "old",  "large", "often"};
+  for (const std::string_view word : AskedKind(question)) {
+    if (IsOneOf(kPlaces, Lower(word))) return AnswerKind::kName;
+  }
   std::string previous;
   for (const Word& word : Words(question)) {
     const std::string lower = Lower(word.text);
@@ -97,20 +119,12 @@ AnswerKind AskedFor(std::string_view question) {
   return AnswerKind::kAny;
 }
 
-std::string WithoutAskedTime(std::string_view question) {
-  constexpr std::array<std::string_view, 6> kTimes = {"year",    "month", "day",
-                                                      "century", "date",  "time"};
-  constexpr std::array<std::string_view, 2> kJoins = {"and", "or"};
+std::string WithoutAskedKind(std::string_view question) {
   std::string rest;
   const char* kept = question.data();  // what comes before it is in `rest` or left out
-  bool asked = false;                  // only such words since "which" or "what"
-  for (const Word& word : Words(question)) {
-    const std::string lower = Lower(word.text);
-    const bool is_time = IsOneOf(kTimes, lower);
-    asked = lower == "which" || lower == "what" || (asked && (is_time || IsOneOf(kJoins, lower)));
-    if (!asked || !is_time) continue;
-    rest.append(kept, word.text.data());
-    kept = word.text.data() + word.text.size();
+  for (const std::string_view word : AskedKind(question)) {
+    rest.append(kept, word.data());
+    kept = word.data() + word.size();
   }
   return rest.append(kept, question.data() + question.size());
 }

@@ -13,9 +13,9 @@ enum class AnswerKind { kAny, kName, kNumber };
 
 AnswerKind AskedFor(std::string_view question);
 
-// `question` without the words that only say which point in time is asked for, as "month" and
-// "year" in "In which month and year was it?": what answers holds a date, not these words.
-std::string WithoutAskedTime(std::string_view question);
+// `question` without the words that only say which point in time or what place is asked for, as
+// "month" and "year" in "In which month and year was it?": what answers names it without them.
+std::string WithoutAskedKind(std::string_view question);
 
 // Whether the question word comes first ("Who …") or after one word ("By whom …", "In which year
 // …"): an answer that begins alike repeats the question.

@@ -20,18 +20,21 @@ TEST(AskedFor, QuestionWordsTell) {
   EXPECT_EQ(AskedFor("Who wrote it?"), AnswerKind::kName);
   EXPECT_EQ(AskedFor("WHERE is it?"), AnswerKind::kName);
   EXPECT_EQ(AskedFor("In which year was it?"), AnswerKind::kNumber);
+  EXPECT_EQ(AskedFor("In which city was it?"), AnswerKind::kName);
+  EXPECT_EQ(AskedFor("Which tool names the city?"), AnswerKind::kAny);
   EXPECT_EQ(AskedFor("How many are there?"), AnswerKind::kNumber);
   EXPECT_EQ(AskedFor("How is it built?"), AnswerKind::kAny);
   EXPECT_EQ(AskedFor("Which tool does it?"), AnswerKind::kAny);
   EXPECT_EQ(AskedFor(""), AnswerKind::kAny);
 }
 
-TEST(WithoutAskedTime, LeavesOutWhatTheDateReplaces) {
-  EXPECT_EQ(WithoutAskedTime("In which month and year was it?"), "In which  and  was it?");
-  EXPECT_EQ(WithoutAskedTime("What year saw the year of the dog?"),
+TEST(WithoutAskedKind, LeavesOutWhatTheAnswerReplaces) {
+  EXPECT_EQ(WithoutAskedKind("In which month and year was it?"), "In which  and  was it?");
+  EXPECT_EQ(WithoutAskedKind("What year saw the year of the dog?"),
             "What  saw the year of the dog?");
-  EXPECT_EQ(WithoutAskedTime("How many days has a year?"), "How many days has a year?");
-  EXPECT_EQ(WithoutAskedTime("Which tool tells the date?"), "Which tool tells the date?");
+  EXPECT_EQ(WithoutAskedKind("In which city did it begin?"), "In which  did it begin?");
+  EXPECT_EQ(WithoutAskedKind("How many days has a year?"), "How many days has a year?");
+  EXPECT_EQ(WithoutAskedKind("Which tool tells the date?"), "Which tool tells the date?");
 }
 
 TEST(BeginsWithQuestionWord, FirstOrAfterOneWord) {

@@ -186,7 +186,7 @@ std::vector<std::string> ContentTerms(std::string_view text) {
 }
 
 SupportFinder::SupportFinder(std::string_view question, std::span<const SourcePassage> sources) {
-  question_terms_ = ContentTerms(WithoutAskedTime(question));
+  question_terms_ = ContentTerms(WithoutAskedKind(question));
   SortUnique(&question_terms_);
   const AnswerKind kind = AskedFor(question);
   for (const SourcePassage& passage : sources) {
@@ -254,7 +254,8 @@ std::span<const SupportFinder::Span> SupportFinder::Narrowed(std::span<const Spa
   return says_all == stretch.end() ? stretch : std::span(&*says_all, 1);
 }
 
-double SupportFinder::ExcerptScore(const Source& source, std::span<const Span> stretch) const {
+double SupportFinder::ExcerptScore(const Source& source, std::span<const Span> stretch,
+                                   double rank_cost) const {
   std::vector<std::string> terms = source.title_terms;
   double in_one_sentence = 0;
   for (const Span& sentence : stretch) {
@@ -262,15 +263,19 @@ double SupportFinder::ExcerptScore(const Source& source, std::span<const Span> s
     in_one_sentence = std::max(in_one_sentence, QuestionHeld(sentence.terms));
   }
   SortUnique(&terms);
+  const double held = QuestionHeld(terms);
+  const double total = QuestionHeld(question_terms_);
   // Words of the kind that is asked for count like one more word of the question. That it stands
-  // together in one sentence counts a little, against words scattered over three.
+  // together in one sentence counts a little, against words scattered over three. The rank counts
+  // as far as the words leave the question open.
   const bool holds_answer = std::ranges::any_of(stretch, &Span::holds_answer);
-  const double word = QuestionHeld(question_terms_) /
-                      static_cast<double>(std::max<size_t>(question_terms_.size(), 1));
-  return QuestionHeld(terms) + 0.25 * in_one_sentence + (holds_answer ? word : 0);
+  const double word = total / static_cast<double>(std::max<size_t>(question_terms_.size(), 1));
+  const double open = total > 0 ? 1 - held / total : 0;
+  return held + 0.25 * in_one_sentence + (holds_answer ? word : 0) - rank_cost * open;
 }
 
-std::vector<Support> SupportFinder::Excerpts(int64_t count, int64_t sentences) const {
+std::vector<Support> SupportFinder::Excerpts(int64_t count, int64_t sentences,
+                                             double rank_cost) const {
   struct Candidate {
     double score;
     Support excerpt;
@@ -286,8 +291,8 @@ std::vector<Support> SupportFinder::Excerpts(int64_t count, int64_t sentences) c
       const int64_t begin = stretch.front().begin;
       const int64_t end = stretch.back().end;
       // Among equals the better passage, then the shorter stretch.
-      const double score = ExcerptScore(source, stretch) - 0.02 * static_cast<double>(p) -
-                           5e-4 * static_cast<double>(end - begin);
+      const double score = ExcerptScore(source, stretch, rank_cost * static_cast<double>(p)) -
+                           0.02 * static_cast<double>(p) - 5e-4 * static_cast<double>(end - begin);
       candidates.push_back({score, {static_cast<int64_t>(p), begin, end, 0, source.relevance}});
     }
   }

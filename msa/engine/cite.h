@@ -49,8 +49,10 @@ class SupportFinder {
   // The `count` stretches of `sentences` neighbouring sentences that hold most of the question's
   // term weight, best first, no two overlapping; words of the kind that is asked for (AnswerKind)
   // count too, and lines of a table of contents are left out. A small model answers better from
-  // three such sentences than from the passages around them.
-  std::vector<Support> Excerpts(int64_t count, int64_t sentences) const;
+  // three such sentences than from the passages around them. `rank_cost` is the weight that a
+  // stretch with none of the question's words loses for each source before its own (one with all of
+  // them loses nothing): sources are in order, the best first.
+  std::vector<Support> Excerpts(int64_t count, int64_t sentences, double rank_cost) const;
 
  private:
   struct Span {
@@ -74,7 +76,7 @@ class SupportFinder {
   // The one sentence that holds every word of the question and may hold the answer, if there is
   // one: beside "The code of B is 2." a small model answers with it what was asked of A. Else all.
   std::span<const Span> Narrowed(std::span<const Span> stretch) const;
-  double ExcerptScore(const Source& source, std::span<const Span> stretch) const;
+  double ExcerptScore(const Source& source, std::span<const Span> stretch, double rank_cost) const;
   double Coverage(std::span<const std::string> terms, const Source& source, const Span& span) const;
   // The best span of each passage, best first.
   std::vector<Support> FindAll(std::string_view sentence) const;

@@ -133,7 +133,7 @@ TEST(SupportFinder, SpansLieInsideThePassage) {
 TEST(SupportFinder, ExcerptsHoldTheQuestionAndDoNotOverlap) {
   const std::vector<SourcePassage> sources = Sources();
   const SupportFinder finder("When did the first stable release come out?", sources);
-  const std::vector<Support> excerpts = finder.Excerpts(3, 1);
+  const std::vector<Support> excerpts = finder.Excerpts(3, 1, 0);
   ASSERT_EQ(excerpts.size(), 3u);
   const auto text = [&](const Support& e) {
     return sources[static_cast<size_t>(e.passage)].text.substr(
@@ -150,7 +150,7 @@ TEST(SupportFinder, ExcerptsHoldTheQuestionAndDoNotOverlap) {
 
 std::string BestExcerpt(std::string_view question, std::string_view text, int64_t sentences) {
   const std::vector<SourcePassage> sources = {{"Manual", text}};
-  const auto excerpts = SupportFinder(question, sources).Excerpts(1, sentences);
+  const auto excerpts = SupportFinder(question, sources).Excerpts(1, sentences, 0);
   if (excerpts.empty()) return "";
   return std::string(text.substr(static_cast<size_t>(excerpts[0].begin),
                                  static_cast<size_t>(excerpts[0].end - excerpts[0].begin)));
@@ -201,9 +201,21 @@ TEST(SupportFinder, ANameWithANumberHoldsTheName) {
                   .has_value());
 }
 
+TEST(SupportFinder, TheRankOfAPassageCountsAsFarAsWordsLeaveTheQuestionOpen) {
+  const std::vector<SourcePassage> sources = {
+      {"", "It was begun by Ian."}, {"", "Tea."}, {"", "Debian was begun by Ian."}};
+  const auto best = [&](std::string_view question, double rank_cost) {
+    return SupportFinder(question, sources).Excerpts(1, 1, rank_cost)[0].passage;
+  };
+  constexpr std::string_view kOpen = "Which developer of the nineties began Debian?";
+  EXPECT_EQ(best(kOpen, 0), 2);
+  EXPECT_EQ(best(kOpen, 5), 0);
+  EXPECT_EQ(best("Who began Debian?", 5), 2);
+}
+
 TEST(SupportFinder, ExcerptsStopAtThePassagesEnd) {
   const std::vector<SourcePassage> sources = Sources();
-  const auto excerpts = SupportFinder("Which person founded Debian?", sources).Excerpts(1, 100);
+  const auto excerpts = SupportFinder("Which person founded Debian?", sources).Excerpts(1, 100, 0);
   ASSERT_EQ(excerpts.size(), 1u);
   EXPECT_EQ(excerpts[0].end, static_cast<int64_t>(kHistory.size()));
 }
