@@ -14,7 +14,7 @@ struct Options : EvalOptions {
   std::vector<std::string> lengths = {"16K", "64K", "256K", "1M"};
   std::vector<std::string> kinds{kNeedleKindNames.begin(), kNeedleKindNames.end()};
   std::string heads = "fused";
-  std::string read = "latents";
+  std::string read;  // empty: as `msa ask` does
   NeedleOptions needles;
 };
 
@@ -138,9 +138,8 @@ void DeclareEvalNeedles(CLI::App& eval, int* exit_status) {
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
   command->add_flag("--answer", options->needles.answer, "Answer the questions too");
-  command->add_option("--read", options->read, "What is read for it: text, latents or both")
-      ->check(CLI::IsMember({"text", "latents", "both"}))
-      ->capture_default_str();
+  command->add_option("--read", options->read, "As for `msa ask`")
+      ->check(CLI::IsMember({"text", "latents", "both"}));
   command->add_option("--read-passages", ask.read_passages, "As for `msa ask`")
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
