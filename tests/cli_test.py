@@ -8,6 +8,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 import zlib
 
@@ -657,6 +658,21 @@ def test_ask_reads_many_and_streams_text(command, bank):
 
 # Whether a model this small finds support for these is not what the tests below are about.
 ANY_ANSWER = (DONE, PARTLY)
+
+
+def test_answers_to_a_set_are_scored(command, tmp_path):
+    """eval/answers.py, as someone who measures their own questions runs it."""
+    rows = {"docs": [{"id": "corvo", "title": "Corvo", "text": LIGHTHOUSE}, {"id": "heron", "text": HERON}],
+            "queries": [{"id": "q", "query": "Who built the lighthouse of Corvo?", "answers": ["Amalia Teixeira"]}],
+            "qrels": [{"qid": "q", "docid": "corvo", "rel": 1}]}
+    for name, of in rows.items():
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in of))
+    command("add", tmp_path / "bank", tmp_path / "docs.jsonl")
+    script = pathlib.Path(__file__).parent.parent / "eval" / "answers.py"
+    run = subprocess.run([sys.executable, script, tmp_path / "bank", tmp_path, "--program", command.program],
+                         capture_output=True, text=True, check=True)
+    assert "1 questions" in run.stdout
+    assert "holds 1.000, answered 1.000" in run.stdout and "cited right 1.000" in run.stdout
 
 
 def test_ask_repeats_itself_exactly(command, bank):
