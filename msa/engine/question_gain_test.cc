@@ -27,10 +27,10 @@ constexpr std::string_view kQuestion =
     "to pay her rent and bills from her savings?";
 constexpr SourcePassage kAnswer = {
     "Deputies",
-    "Someone who has had a stroke may lack the mental capacity to manage money. Relatives, such as "
-    "a brother or sister, can then apply to become a deputy, who pays for what the person needs, "
-    "such as care and housing, out of that person's own accounts. The Court of Protection decides "
-    "who becomes one."};
+    "Someone who has had a stroke may not be able to speak for themselves. Relatives, such as a "
+    "brother or sister, can then apply to become a deputy, who pays for what the person needs, "
+    "such as care and housing, out of that person's savings. The Court of Protection decides who "
+    "becomes one."};
 constexpr SourcePassage kOther = {
     "Tea", "Green tea is steeped at 80 degrees Celsius for two minutes, black tea for longer."};
 
