@@ -155,13 +155,12 @@ std::vector<float> WithoutEcho(std::span<const float> logits, std::string_view q
 // do not tell, by the model.
 Result<std::optional<Support>> FindSupport(const SupportFinder& finder, std::string_view sentence,
                                            QuestionGain* gain) {
-  const std::optional<Support> support = finder.Find(sentence);
-  if (support) return support;
-  for (const Support& doubtful : finder.FindDoubtful(sentence)) {
-    MSA_ASSIGN_OR_RETURN(const bool is_about, gain->IsAbout(doubtful.passage));
-    if (is_about) return std::optional(doubtful);
+  for (const Support& support : finder.Find(sentence)) {
+    if (support.is_about) return std::optional(support);
+    MSA_ASSIGN_OR_RETURN(const bool is_about, gain->IsAbout(support.passage));
+    if (is_about) return std::optional(support);
   }
-  return support;
+  return std::optional<Support>();
 }
 
 Result<std::vector<Citation>> Cite(const std::string& answer, std::string_view question,

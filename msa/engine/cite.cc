@@ -134,9 +134,6 @@ std::vector<std::string> TextTerms(std::string_view text) {
   return terms;
 }
 
-// As far as its words tell.
-bool IsAboutTheQuestion(const Support& support) { return support.relevance >= kMinRelevance; }
-
 bool Holds(std::span<const std::string> sorted, const std::string& term) {
   return std::binary_search(sorted.begin(), sorted.end(), term);
 }
@@ -312,7 +309,7 @@ std::vector<Support> SupportFinder::Excerpts(int64_t count, int64_t sentences,
   return excerpts;
 }
 
-std::vector<Support> SupportFinder::FindAll(std::string_view sentence) const {
+std::vector<Support> SupportFinder::Find(std::string_view sentence) const {
   std::vector<std::string> terms = ContentTerms(sentence);
   SortUnique(&terms);
   // A sentence that only repeats the question says nothing that could be supported.
@@ -335,25 +332,17 @@ std::vector<Support> SupportFinder::FindAll(std::string_view sentence) const {
                            1e-4 * static_cast<double>(span.end - span.begin) -
                            1e-3 * static_cast<double>(p);
       if (best && score <= best->score) continue;
-      best = {score, {static_cast<int64_t>(p), span.begin, span.end, coverage, source.relevance}};
+      best = {score,
+              {static_cast<int64_t>(p), span.begin, span.end, coverage, source.relevance,
+               source.relevance >= kMinRelevance}};
     }
     if (best) candidates.push_back(*best);
   }
-  std::ranges::stable_sort(candidates, std::greater(), &Candidate::score);
+  std::ranges::stable_sort(candidates, std::greater(), [](const Candidate& candidate) {
+    return std::pair(candidate.support.is_about, candidate.score);
+  });
   std::vector<Support> supports;
   for (const Candidate& candidate : candidates) supports.push_back(candidate.support);
-  return supports;
-}
-
-std::optional<Support> SupportFinder::Find(std::string_view sentence) const {
-  const std::vector<Support> supports = FindAll(sentence);
-  const auto support = std::ranges::find_if(supports, IsAboutTheQuestion);
-  return support == supports.end() ? std::nullopt : std::optional(*support);
-}
-
-std::vector<Support> SupportFinder::FindDoubtful(std::string_view sentence) const {
-  std::vector<Support> supports = FindAll(sentence);
-  std::erase_if(supports, IsAboutTheQuestion);
   return supports;
 }
 

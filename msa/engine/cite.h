@@ -28,7 +28,8 @@ struct Support {
   int64_t end = 0;
   double coverage =
       0;  // share of the sentence's term weight that the span (and title) holds, 0 to 1
-  double relevance = 0;  // share of the question's term weight that the passage holds, 0 to 1
+  double relevance = 0;   // share of the question's term weight that the passage holds, 0 to 1
+  bool is_about = false;  // by its words the passage is about the question
 };
 
 // Weighs terms by how few of the sources hold them, then finds support for sentences. Copies
@@ -37,14 +38,10 @@ class SupportFinder {
  public:
   SupportFinder(std::string_view question, std::span<const SourcePassage> sources);
 
-  // The best span for one sentence of the answer; nothing if no span holds enough of it, if a
-  // number of the sentence stands neither in the span nor in the question, or if the passage is not
-  // about the question, as far as their words tell.
-  std::optional<Support> Find(std::string_view sentence) const;
-
-  // The best spans in passages whose words do not tell whether they are about the question, one a
-  // passage, best first.
-  std::vector<Support> FindDoubtful(std::string_view sentence) const;
+  // The spans that support one sentence of the answer, the best of each passage: those in passages
+  // that are about the question first, then the best. A span must hold enough of the sentence, and
+  // a number of the sentence must stand in the span or in the question.
+  std::vector<Support> Find(std::string_view sentence) const;
 
   // The `count` stretches of `sentences` neighbouring sentences that hold most of the question's
   // term weight, best first, no two overlapping; words of the kind that is asked for (AnswerKind)
@@ -78,8 +75,6 @@ class SupportFinder {
   std::span<const Span> Narrowed(std::span<const Span> stretch) const;
   double ExcerptScore(const Source& source, std::span<const Span> stretch, double rank_cost) const;
   double Coverage(std::span<const std::string> terms, const Source& source, const Span& span) const;
-  // The best span of each passage, best first.
-  std::vector<Support> FindAll(std::string_view sentence) const;
 
   std::vector<std::string> question_terms_;
   std::vector<Source> sources_;

@@ -37,7 +37,9 @@ constexpr SourcePassage kOther = {
 TEST_F(QuestionGainTest, APassageIsAboutItsQuestionWhereWordsDoNotTell) {
   const std::vector<SourcePassage> sources = {kOther, kAnswer};
   const SupportFinder finder(kQuestion, sources);
-  EXPECT_FALSE(finder.Find("The Court of Protection").has_value());
+  const std::vector<Support> supports = finder.Find("The Court of Protection");
+  ASSERT_EQ(supports.size(), 1u);
+  EXPECT_FALSE(supports[0].is_about);
   QuestionGain gain(*model_, kQuestion, sources);
   const auto other = gain.IsAbout(0);
   const auto answer = gain.IsAbout(1);
