@@ -4,8 +4,8 @@
     scripts/msa add BANK SET/docs.jsonl
     eval/answers.py BANK SET --sample 200 --option=--read=both
 
-SET is a folder with docs, queries and qrels (docs/evaluation.md). F1 is that of SQuAD: of the words without case,
-punctuation and articles, the best over a question's answers. "holds" are questions of which an answer of at most eight
+SET is a folder with docs, queries and qrels (docs/evaluation.md). F1 is that of the words without case, punctuation
+(which parts words here, unlike SQuAD's) and articles, the best over a question's answers. "holds" are questions of which an answer of at most eight
 words stands in what was said. A citation is right if its document is relevant.
 """
 

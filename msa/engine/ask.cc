@@ -253,8 +253,10 @@ Result<AskResponse> Engine::Ask(std::string_view question, const AskOptions& opt
   MSA_ASSIGN_OR_RETURN(const auto snapshot, SnapshotAt(response.revision));
   std::optional<AttachedMemory> memory;
   std::vector<Retrieved> without_latents;
-  const bool reads_both = model->has_text_reader() && FindEncoding(*snapshot).ok();
-  const ReadMode read = options.read.value_or(reads_both ? ReadMode::kBoth : ReadMode::kText);
+  ReadMode read = options.read.value_or(ReadMode::kText);
+  if (!options.read && model->has_text_reader() && FindEncoding(*snapshot).ok()) {
+    read = ReadMode::kBoth;
+  }
   if (read != ReadMode::kText) {
     MSA_ASSIGN_OR_RETURN(
         memory, AttachLatents(*snapshot, response.retrieved, &response.counters, &without_latents));

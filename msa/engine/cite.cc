@@ -207,9 +207,11 @@ SupportFinder::SupportFinder(std::string_view question, std::span<const SourcePa
     }
     sources_.push_back(std::move(source));
   }
-  const double total = QuestionHeld(question_terms_);
-  for (Source& source : sources_)
-    source.relevance = total > 0 ? QuestionHeld(source.passage_terms) / total : 1;
+  question_weight_ = QuestionHeld(question_terms_);
+  for (Source& source : sources_) {
+    source.relevance =
+        question_weight_ > 0 ? QuestionHeld(source.passage_terms) / question_weight_ : 1;
+  }
 }
 
 double SupportFinder::Weight(const std::string& term) const {
@@ -261,13 +263,13 @@ double SupportFinder::ExcerptScore(const Source& source, std::span<const Span> s
   }
   SortUnique(&terms);
   const double held = QuestionHeld(terms);
-  const double total = QuestionHeld(question_terms_);
   // Words of the kind that is asked for count like one more word of the question. That it stands
   // together in one sentence counts a little, against words scattered over three. The rank counts
   // as far as the words leave the question open.
   const bool holds_answer = std::ranges::any_of(stretch, &Span::holds_answer);
-  const double word = total / static_cast<double>(std::max<size_t>(question_terms_.size(), 1));
-  const double open = total > 0 ? 1 - held / total : 0;
+  const double word =
+      question_weight_ / static_cast<double>(std::max<size_t>(question_terms_.size(), 1));
+  const double open = question_weight_ > 0 ? 1 - held / question_weight_ : 0;
   return held + 0.25 * in_one_sentence + (holds_answer ? word : 0) - rank_cost * open;
 }
 

@@ -77,6 +77,7 @@ class SupportFinder {
   double Coverage(std::span<const std::string> terms, const Source& source, const Span& span) const;
 
   std::vector<std::string> question_terms_;
+  double question_weight_ = 0;  // of all its terms
   std::vector<Source> sources_;
 };
 
